@@ -1,0 +1,1 @@
+"""Graph and sequence learning on PyTorch and PyTorch Geometric, with one training loop."""

@@ -1,0 +1,1 @@
+"""The graph wing: everything that knows what an edge is."""

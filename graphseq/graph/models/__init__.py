@@ -1,0 +1,1 @@
+"""Graph models, one paper per file."""

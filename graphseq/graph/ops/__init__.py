@@ -1,0 +1,1 @@
+"""Functions on tensors, each with a naive twin."""

@@ -1,0 +1,1 @@
+"""The hall: one training loop for both wings."""
