@@ -1,0 +1,103 @@
+"""Reading arrays from files without ever running code from them."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphseq.files.fetch import GIB
+
+_BROKEN = (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError)
+
+
+def sha256_of(path: Path | str) -> str:
+    """Hash of a file's content, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def reading(path: Path | str, what: str) -> Iterator[None]:
+    """Turn what decoders raise on a broken file into one line that names the file.
+
+    Args:
+        path: The file that is read inside the block.
+        what: What it should be, for the message.
+
+    Raises:
+        ValueError: The block raised an error of a decoder. Errors of the operating system, such
+            as a missing file, pass unchanged.
+    """
+    try:
+        yield
+    except (
+        gzip.BadGzipFile,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        UnicodeDecodeError,
+    ) as error:
+        raise ValueError(
+            f"{path} is not a complete {what} ({error}); delete it and download it again"
+        ) from error
+
+
+def load_npz(
+    path: Path | str, names: Sequence[str], *, max_bytes: int = 16 * GIB
+) -> dict[str, np.ndarray]:
+    """Read arrays from an npz file, without ever unpickling.
+
+    Args:
+        path: The file.
+        names: The arrays wanted; others are not touched.
+        max_bytes: Largest total size to unpack.
+
+    Returns:
+        The arrays by name.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is broken, lacks an array, or holds Python objects.
+    """
+    with reading(path, "npz file"), zipfile.ZipFile(path) as zipped:
+        sizes = {entry.filename: entry.file_size for entry in zipped.infolist()}
+        missing = [name for name in names if f"{name}.npy" not in sizes]
+        if missing:
+            raise ValueError(f"{path} holds no array {missing[0]!r}; is it the right file?")
+        size = sum(sizes[f"{name}.npy"] for name in names)
+        if size > max_bytes:
+            raise ValueError(f"{path} unpacks to {size} bytes, more than {max_bytes}")
+        arrays = {}
+        for name in names:
+            with zipped.open(f"{name}.npy") as file:
+                arrays[name] = _read_npy(file, path)
+        return arrays
+
+
+def load_npy(path: Path | str) -> np.ndarray:
+    """Read one array from an npy file, without ever unpickling.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is broken or holds Python objects.
+    """
+    with reading(path, "npy file"), open(path, "rb") as file:
+        return _read_npy(file, path)
+
+
+def _read_npy(file: Any, path: Path | str) -> np.ndarray:
+    try:
+        return np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, MemoryError, OverflowError) as error:
+        raise ValueError(
+            f"{path} holds an array that cannot be read ({str(error).splitlines()[0]}); "
+            "delete it and download it again"
+        ) from error
