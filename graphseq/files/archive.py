@@ -9,7 +9,7 @@ import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from graphseq.files.atomic import sync_folder, writing
+from graphseq.files.atomic import remove_stale, sync_folder, writing
 from graphseq.files.fetch import GIB
 from graphseq.files.safe_load import reading
 
@@ -33,19 +33,16 @@ def extract_zip(
     folder = Path(folder)
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with writing(folder), reading(archive, "zip file"), zipfile.ZipFile(archive) as zipped:
+        with reading(archive, "zip file"), zipfile.ZipFile(archive) as zipped, writing(folder):
+            remove_stale(folder)
             members = [entry for entry in zipped.infolist() if not entry.is_dir()]
             size = sum(entry.file_size for entry in members)
             if size > max_bytes:
                 raise ValueError(f"{archive} unpacks to {size} bytes, more than {max_bytes}")
-            for entry in members:
-                place = _safe_member(entry, archive)
+            places = [_safe_place(entry, archive) for entry in members]
+            for entry, place in zip(members, places, strict=True):
                 if place.parts[0] == top and len(place.parts) > 1:
-                    target = temporary.joinpath(*place.parts[1:])
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    # zipfile stops at the announced size, so the sum above is a true bound.
-                    with zipped.open(entry) as source, open(target, "xb") as file:
-                        shutil.copyfileobj(source, file, 1 << 20)
+                    _unpack(zipped, entry, temporary.joinpath(*place.parts[1:]))
             if not temporary.is_dir():
                 raise ValueError(f"{archive} holds no folder {top!r}; download it again")
             os.replace(temporary, folder)
@@ -54,9 +51,20 @@ def extract_zip(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _safe_member(entry: zipfile.ZipInfo, archive: Path | str) -> PurePosixPath:
+def _unpack(zipped: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # zipfile stops at the announced size, so a sum of announced sizes is a true bound.
+    with zipped.open(entry) as source, open(target, "xb") as file:
+        shutil.copyfileobj(source, file, 1 << 20)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _safe_place(entry: zipfile.ZipInfo, archive: Path | str) -> PurePosixPath:
+    """Where an entry belongs; an error for links, encryption and ways out of the folder."""
     place = PurePosixPath(entry.filename.replace("\\", "/"))
     outside = place.is_absolute() or ".." in place.parts or ":" in entry.filename
-    if outside or stat.S_ISLNK(entry.external_attr >> 16) or not place.parts:
+    encrypted = bool(entry.flag_bits & 1)
+    if outside or encrypted or not place.parts or stat.S_ISLNK(entry.external_attr >> 16):
         raise ValueError(f"{archive} has an unsafe entry {entry.filename!r}; nothing was unpacked")
     return place

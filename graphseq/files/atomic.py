@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,7 +32,7 @@ def atomic_write(path: Path | str, write: Callable[[BinaryIO], object]) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(path)
+        remove_stale(path)
         try:
             # "x" and not mkstemp: the file's mode then follows the user's umask.
             with open(temporary, "xb") as file:
@@ -69,13 +70,13 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _remove_stale(path: Path) -> None:
-    """Remove temporary files of this target that killed processes left behind."""
+def remove_stale(path: Path) -> None:
+    """Remove temporary files and folders of this target that killed processes left behind."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.????????.tmp"):
-        # A file that is being written has a fresh modification time.
+        # What is being written has a fresh modification time.
         with suppress(OSError):
             if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
-                leftover.unlink()
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 @contextmanager

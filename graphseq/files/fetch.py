@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,15 +61,9 @@ def fetch(
     digest = hashlib.sha256()
 
     def write(file: BinaryIO) -> None:
-        try:
-            for chunk in _chunks(url, timeout, max_bytes):
-                digest.update(chunk)
-                file.write(chunk)
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
-            raise OSError(
-                f"download of {url} failed ({error}); check the connection or put the file at "
-                f"{path} by hand"
-            ) from error
+        for chunk in _chunks(url, Path(path), timeout, max_bytes):
+            digest.update(chunk)
+            file.write(chunk)
         if sha256 is not None and digest.hexdigest() != sha256:
             raise ValueError(
                 f"download of {url} has sha256 {digest.hexdigest()}, expected {sha256}; "
@@ -80,22 +73,29 @@ def fetch(
     atomic_write(path, write)
 
 
-def _chunks(url: str, timeout: float, max_bytes: int) -> Iterator[bytes]:
+def _chunks(url: str, path: Path, timeout: float, max_bytes: int) -> Iterator[bytes]:
     """The content of an address, piece by piece, checked for length."""
     from tqdm import tqdm
 
-    with _open_url(url, timeout) as response:
-        announced = response.headers.get("Content-Length")
-        total = int(announced) if announced and announced.isdigit() else None
-        received = 0
-        with tqdm(
-            desc=url.rpartition("/")[2], total=total, unit="B", unit_scale=True, disable=None
-        ) as bar:
-            while chunk := response.read(_CHUNK):
-                received += len(chunk)
-                if received > max_bytes:
-                    raise ValueError(f"download of {url} is longer than {max_bytes} bytes")
-                bar.update(len(chunk))
-                yield chunk
-        if total is not None and received != total:
-            raise http.client.HTTPException(f"{received} of {total} bytes arrived")
+    try:
+        with _open_url(url, timeout) as response:
+            announced = response.headers.get("Content-Length")
+            total = int(announced) if announced and announced.isdigit() else None
+            received = 0
+            with tqdm(
+                desc=url.rpartition("/")[2], total=total, unit="B", unit_scale=True, disable=None
+            ) as bar:
+                while chunk := response.read(_CHUNK):
+                    received += len(chunk)
+                    if received > max_bytes:
+                        raise ValueError(f"download of {url} is longer than {max_bytes} bytes")
+                    bar.update(len(chunk))
+                    yield chunk
+            if total is not None and received != total:
+                raise http.client.HTTPException(f"{received} of {total} bytes arrived")
+    except (OSError, http.client.HTTPException) as error:
+        # Without a number, so that it is not taken for an error of the disk.
+        raise OSError(
+            f"download of {url} failed ({error}); check the connection or put the file at {path} "
+            "by hand"
+        ) from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
+import errno
 import hashlib
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,17 @@ import numpy as np
 
 from graphseq.files.fetch import GIB
 
-_BROKEN = (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError)
+# What gzip, zipfile, zlib and numpy were seen to raise on truncated files and on flipped bytes;
+# zipfile's RuntimeError says that a member is encrypted or packed in a way it does not know.
+_BROKEN = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    UnicodeDecodeError,
+)
 
 
 def sha256_of(path: Path | str) -> str:
@@ -38,13 +49,11 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (
-        gzip.BadGzipFile,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        UnicodeDecodeError,
-    ) as error:
+    except _BROKEN as error:
+        # A broken table of contents makes zipfile seek to a place before the file's beginning
+        # (EINVAL); gzip's errors have no number. Any other number is the operating system's.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         raise ValueError(
             f"{path} is not a complete {what} ({error}); delete it and download it again"
         ) from error

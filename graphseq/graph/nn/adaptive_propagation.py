@@ -1,6 +1,7 @@
 """Adaptive propagation: K hops, each gated per node. The second half of DAGNN.
 
-    H_0 = Z,   H_k = A H_{k-1},   s_{v,k} = sigmoid(<H_{k,v}, w> + b),   out_v = sum_k s_{v,k} H_{k,v}
+    H_0 = Z,   H_k = A H_{k-1},   s_{v,k} = sigmoid(<H_{k,v}, w> + b)
+    out_v = sum_k s_{v,k} H_{k,v}
 
 The retainment scores s are gates, not attention: they are not normalised over the hops, and the
 projection w is shared by all hops and nodes.
