@@ -97,7 +97,8 @@ class DAGNN(nn.Module):
         self, x: Tensor | CSR, graph: Tensor | Adjacency, return_retainment_scores: bool = False
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Class scores of every node, and the retainment scores ``[N, K + 1]`` where asked for."""
-        matrix = as_adjacency(graph, num_nodes=x.shape[0]).normalized("sym")
+        adjacency = as_adjacency(graph, num_nodes=x.shape[0])
+        matrix = adjacency.normalized("sym", dtype=self.output.weight.dtype)
         h = self.norm(self.input(x))  # [N, hidden]
         h = dropout(h, self.dropout, training=self.training, relu=True)
         z = self.output(h)  # [N, C]
