@@ -1,1 +1,6 @@
 """Functions on tensors, each with a naive twin."""
+
+from graphseq.graph.ops.dropout import dropout as dropout
+from graphseq.graph.ops.propagation import adaptive_propagation as adaptive_propagation
+from graphseq.graph.ops.sparse_linear import sparse_linear as sparse_linear
+from graphseq.graph.ops.spmm import spmm as spmm

@@ -1,0 +1,308 @@
+"""CSR: an immutable sparse matrix, checked once, whose transpose is computed once.
+
+Row ``i`` holds the entries ``rowptr[i] .. rowptr[i + 1] - 1``: columns ``col[e]`` (ascending inside
+a row) and values ``value[e]``. Repeated (row, column) pairs are kept: they are parallel edges, and
+products add them up.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_INT32_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CSR:
+    """A sparse matrix in compressed sparse row form.
+
+    Args:
+        rowptr: int64 ``[R + 1]``, from 0 to nnz, never falling.
+        col: int32 ``[nnz]``, ascending inside each row.
+        value: floating ``[nnz]``, or None where every stored entry is 1.
+        shape: ``(R, C)``.
+        edge_id: int64 ``[nnz]``, the position of each stored entry in the caller's original
+            order; None means that the two orders are the same.
+
+    Raises:
+        ValueError: naming the argument, if the parts do not form such a matrix.
+        TypeError: on a wrong dtype.
+    """
+
+    rowptr: Tensor
+    col: Tensor
+    value: Tensor | None
+    shape: tuple[int, int]
+    edge_id: Tensor = None  # type: ignore[assignment]  # None only on the way in
+
+    def __post_init__(self) -> None:
+        if self.edge_id is None:
+            order = torch.arange(self.col.numel(), device=self.col.device)
+            object.__setattr__(self, "edge_id", order)
+        object.__setattr__(self, "shape", (int(self.shape[0]), int(self.shape[1])))
+        _check(self)
+
+    @classmethod
+    def _trusted(cls, *fields: Any) -> "CSR":
+        """Builds without checks from parts that this module computed itself."""
+        matrix = object.__new__(cls)
+        for name, field in zip(cls.__dataclass_fields__, fields, strict=True):
+            object.__setattr__(matrix, name, field)
+        return matrix
+
+    @classmethod
+    def from_coo(
+        cls, row: Tensor, col: Tensor, value: Tensor | None = None, *, shape: tuple[int, int]
+    ) -> "CSR":
+        """Sorts a list of entries by row, then column; ties keep the caller's order.
+
+        Args:
+            row: integer ``[E]``.
+            col: integer ``[E]``.
+            value: floating ``[E]``, or None for ones.
+            shape: ``(R, C)``.
+
+        Raises:
+            ValueError: naming the argument, if an index is outside the shape, lengths or devices
+                differ, or a value is not finite.
+            TypeError: on indices that are not integers or values that are not floating.
+        """
+        num_rows, num_cols = int(shape[0]), int(shape[1])
+        check_index("CSR.from_coo", "row", row, num_rows)
+        check_index("CSR.from_coo", "col", col, num_cols)
+        _check_same("CSR.from_coo", "col", col, row)
+        _check_value("CSR.from_coo", value, row)
+        _check_columns("CSR.from_coo", num_cols)
+        row, col = row.long(), col.long()
+        key = row * num_cols + col
+        if bool((key[1:] >= key[:-1]).all()):
+            order = torch.arange(key.numel(), device=key.device)
+        else:
+            order = torch.argsort(key, stable=True)
+            row, col = row[order], col[order]
+            value = None if value is None else value[order]
+        return cls._trusted(_pointers(row, num_rows), col.int(), value, (num_rows, num_cols), order)
+
+    @classmethod
+    def from_dense(cls, x: Tensor) -> "CSR":
+        """Keeps the non-zeros of a dense matrix ``[R, C]``; integers become floats."""
+        if x.dim() != 2:
+            raise ValueError(
+                f"CSR.from_dense: x has {x.dim()} dimensions, expected 2; pass a matrix [R, C]"
+            )
+        row, col = x.nonzero(as_tuple=True)
+        value = x[row, col]
+        value = value if value.is_floating_point() else value.to(torch.get_default_dtype())
+        return cls.from_coo(row, col, value, shape=(x.size(0), x.size(1)))
+
+    @classmethod
+    def from_scipy(cls, matrix: Any) -> "CSR":
+        """Takes over a scipy sparse matrix or array; integer and boolean data become float32."""
+        coo = matrix.tocoo()
+        value = torch.as_tensor(coo.data)
+        return cls.from_coo(
+            torch.as_tensor(coo.row).long(),
+            torch.as_tensor(coo.col).long(),
+            value if value.is_floating_point() else value.float(),
+            shape=coo.shape,
+        )
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored entries."""
+        return self.col.numel()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the matrix lives."""
+        return self.col.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the values; the default dtype where they are implicit ones."""
+        return torch.get_default_dtype() if self.value is None else self.value.dtype
+
+    @cached_property
+    def row(self) -> Tensor:
+        """Row of each stored entry, int64 ``[nnz]``."""
+        rows = torch.arange(self.shape[0], device=self.device)
+        return torch.repeat_interleave(rows, self.rowptr.diff(), output_size=self.nnz)
+
+    @cached_property
+    def _converted(self) -> dict[torch.dtype, Tensor]:
+        """Explicit values per dtype, so that a product converts them once."""
+        return {}
+
+    def values(self, dtype: torch.dtype) -> Tensor:
+        """Explicit values ``[nnz]`` in ``dtype`` (ones where ``value`` is None), kept once made."""
+        if self.value is not None and self.value.dtype == dtype:
+            return self.value
+        if dtype not in self._converted:
+            made = torch.ones(self.nnz, device=self.device) if self.value is None else self.value
+            self._converted[dtype] = made.to(dtype)
+        return self._converted[dtype]
+
+    @cached_property
+    def transpose_order(self) -> Tensor:
+        """int64 ``[nnz]``: which stored entry of this matrix is entry ``t`` of the transpose."""
+        # Stable: rows stay ascending inside each column, which is the transpose's sorted order.
+        return torch.argsort(self.col, stable=True)
+
+    @cached_property
+    def _transposed(self) -> "CSR":
+        order = self.transpose_order
+        col = self.row[order].int()
+        rowptr = _pointers(self.col[order].long(), self.shape[1])
+        value = None if self.value is None else self.value[order]
+        same = self.shape[0] == self.shape[1] and torch.equal(col, self.col)
+        if same and torch.equal(rowptr, self.rowptr):
+            if value is None or self.value is None or torch.equal(value, self.value):
+                return self
+        shape = (self.shape[1], self.shape[0])
+        transposed = CSR._trusted(rowptr, col, value, shape, self.edge_id[order])
+        transposed.__dict__["_transposed"] = self
+        return transposed
+
+    def transpose(self) -> "CSR":
+        """The transpose, computed once; a symmetric matrix returns itself.
+
+        Entries keep their ``edge_id``, and those of one (row, column) pair keep their order.
+        """
+        return self._transposed
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> "CSR":
+        """The matrix on another device or with values of another dtype."""
+        value = None if self.value is None else self.value.to(device=device, dtype=dtype)
+        if self.device == torch.device(device or self.device) and value is self.value:
+            return self
+        parts = (self.rowptr.to(device), self.col.to(device), value)
+        return CSR._trusted(*parts, self.shape, self.edge_id.to(device))
+
+    def to_torch(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The same matrix as a ``torch.sparse_csr`` tensor (repeated entries stay repeated)."""
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+            return torch.sparse_csr_tensor(
+                self.rowptr, self.col.long(), self.values(dtype or self.dtype), self.shape
+            )
+
+    def to_dense(self) -> Tensor:
+        """The dense matrix ``[R, C]``; repeated entries are added up."""
+        dense = torch.zeros(self.shape, dtype=self.dtype, device=self.device)
+        return dense.index_put_((self.row, self.col.long()), self.values(self.dtype), True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles carry the matrix, not what was computed from it."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __repr__(self) -> str:
+        kind = "ones" if self.value is None else str(self.value.dtype).removeprefix("torch.")
+        return f"CSR(shape={self.shape}, nnz={self.nnz}, value={kind}, device={self.device})"
+
+
+def check_index(where: str, name: str, index: Tensor, size: int) -> None:
+    """Refuses anything but a vector of integers in ``[0, size)``.
+
+    Raises:
+        TypeError: if the dtype is not an integer.
+        ValueError: if it is not one-dimensional or a value is outside the range.
+    """
+    if index.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
+        raise TypeError(f"{where}: {name} has dtype {index.dtype}; pass integers, {name}.long()")
+    if index.dim() != 1:
+        raise ValueError(
+            f"{where}: {name} has shape {tuple(index.shape)}; pass a vector of indices"
+        )
+    if index.numel() == 0:
+        return
+    low, high = (int(bound) for bound in torch.aminmax(index))
+    if low < 0 or high >= size:
+        raise ValueError(
+            f"{where}: {name} contains {low if low < 0 else high}, outside 0..{size - 1}; "
+            "correct the index or pass the right size"
+        )
+
+
+def _check_same(where: str, name: str, tensor: Tensor, like: Tensor) -> None:
+    if tensor.shape != like.shape:
+        raise ValueError(
+            f"{where}: {name} has shape {tuple(tensor.shape)}, expected {tuple(like.shape)}; "
+            "pass one per entry"
+        )
+    if tensor.device != like.device:
+        raise ValueError(
+            f"{where}: {name} is on {tensor.device}, the indices on {like.device}; "
+            "move them to one device"
+        )
+
+
+def _check_value(where: str, value: Tensor | None, like: Tensor) -> None:
+    if value is None:
+        return
+    if not value.is_floating_point():
+        raise TypeError(f"{where}: value has dtype {value.dtype}; pass floating values")
+    _check_same(where, "value", value, like)
+    if value.requires_grad:
+        raise ValueError(
+            f"{where}: value requires a gradient, but a matrix is a constant; "
+            "give trainable values to spmm(matrix, x, value)"
+        )
+    if not bool(value.isfinite().all()):
+        raise ValueError(f"{where}: value contains NaN or infinity; clean it first")
+
+
+def _check_columns(where: str, num_cols: int) -> None:
+    if num_cols > _INT32_MAX:
+        raise ValueError(f"{where}: shape has {num_cols} columns; use at most {_INT32_MAX}")
+
+
+def _check(matrix: CSR) -> None:
+    """Everything that the compiled loops rely on and cannot check themselves."""
+    where, (num_rows, num_cols) = "CSR", matrix.shape
+    rowptr, col, edge_id = matrix.rowptr, matrix.col, matrix.edge_id
+    if rowptr.dtype != torch.int64 or col.dtype != torch.int32:
+        raise TypeError(
+            f"{where}: rowptr is {rowptr.dtype} and col {col.dtype}; pass int64 and int32"
+        )
+    if rowptr.shape != (num_rows + 1,):
+        raise ValueError(
+            f"{where}: rowptr has shape {tuple(rowptr.shape)}, expected ({num_rows + 1},); "
+            "it needs one more entry than there are rows"
+        )
+    check_index(where, "col", col, num_cols)
+    _check_columns(where, num_cols)
+    check_index(where, "edge_id", edge_id, _INT32_MAX)
+    _check_same(where, "edge_id", edge_id, col)
+    _check_value(where, matrix.value, col)
+    for name in ("rowptr", "col", "value", "edge_id"):
+        tensor = getattr(matrix, name)
+        if tensor is not None and not tensor.is_contiguous():
+            raise ValueError(f"{where}: {name} is not contiguous; pass {name}.contiguous()")
+    ends = int(rowptr[0]), int(rowptr[-1])
+    if ends != (0, col.numel()) or bool((rowptr.diff() < 0).any()):
+        raise ValueError(
+            f"{where}: rowptr must rise from 0 to {col.numel()}, got {ends[0]} to {ends[1]}; "
+            "build the matrix with CSR.from_coo"
+        )
+    falls = col.diff() < 0
+    falls[matrix.rowptr[1:-1][(rowptr[1:-1] > 0) & (rowptr[1:-1] < col.numel())] - 1] = False
+    if bool(falls.any()):
+        raise ValueError(
+            f"{where}: col is not ascending inside each row; build the matrix with CSR.from_coo"
+        )
+
+
+def _pointers(row: Tensor, num_rows: int) -> Tensor:
+    """rowptr int64 [R + 1] from rows in any order."""
+    counts = torch.bincount(row, minlength=num_rows)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])

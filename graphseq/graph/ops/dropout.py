@@ -1,0 +1,149 @@
+"""Dropout whose mask is a function of (seed, position), never stored.
+
+torch's CPU dropout draws from one sequential generator and keeps the mask for the backward pass.
+Here element ``i`` is kept if ``hash(seed, i) >= p 2^32``; both passes compute the hash, in vector
+registers, at the speed of reading the input. The same seed gives the same mask on every backend,
+for every dtype and number of threads.
+
+The hash: with 32-bit keys ``a, b`` from the seed and ``i = high 2^32 + low``,
+``mix(mix(low ^ a) ^ (b + high))``, where ``mix`` alternates xor-shifts with odd multiplications
+(the two-multiplication form whose constants C. Wellons found by search, "hash prospector", 2018).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from graphseq.graph.ops.spmm import Backend, use_numba
+from graphseq.kernels import array, kernel, prange
+
+_MASK32 = 2**32 - 1
+_MASK64 = 2**64 - 1
+_KERNEL_DTYPES = (torch.float32, torch.float64)
+
+
+def dropout(
+    x: Tensor,
+    p: float,
+    training: bool = True,
+    seed: int | None = None,
+    relu: bool = False,
+    *,
+    backend: Backend = "auto",
+) -> Tensor:
+    """Zeroes each element with probability ``p`` and scales the others by ``1 / (1 - p)``.
+
+    Args:
+        x: floating, any shape; positions count in row-major order.
+        p: probability in ``[0, 1]``; 1 gives zeros.
+        training: False returns ``x`` (or ``relu(x)``) unchanged.
+        seed: any integer; the same seed, shape and ``p`` give the same mask. None draws one from
+            torch's default CPU generator.
+        relu: fuses ``dropout(relu(x))`` into one pass.
+        backend: "numba" or "torch"; "auto" takes numba on the CPU outside ``torch.compile``.
+
+    Returns:
+        A tensor like ``x``.
+
+    Raises:
+        ValueError: if ``p`` is not a probability.
+        TypeError: if ``x`` is not floating.
+    """
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout: p is {p}; pass a probability between 0 and 1")
+    if not x.is_floating_point():
+        raise TypeError(f"dropout: x has dtype {x.dtype}; pass floats, x.float()")
+    if not training or p == 0.0:
+        return torch.relu(x) if relu else x
+    seed = draw_seed() if seed is None else seed
+    if use_numba(backend, x) and x.dtype in _KERNEL_DTYPES:
+        return _Dropout.apply(x, p, seed, relu)
+    x = torch.relu(x) if relu else x
+    return torch.where(keep_mask(x.shape, p, seed, x.device), x * _scale(p), 0.0)
+
+
+def draw_seed() -> int:
+    """A seed from torch's default CPU generator, so that ``torch.manual_seed`` governs it."""
+    return int(torch.empty((), dtype=torch.int64).random_())
+
+
+def keep_mask(shape: torch.Size, p: float, seed: int, device: torch.device) -> Tensor:
+    """The boolean mask of kept positions, in torch's int64 (whose low 32 bits are exact)."""
+    a, b = _keys(seed)
+    index = torch.arange(shape.numel(), device=device)
+    mixed = _mix_torch((index & _MASK32) ^ a)
+    mixed = _mix_torch(mixed ^ ((b + (index >> 32)) & _MASK32))
+    return (mixed >= _threshold(p)).view(shape)
+
+
+class _Dropout(torch.autograd.Function):
+    """Saves only the seed, or for relu the output, which the next layer keeps anyway."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, p: float, seed: int, relu: bool) -> Tensor:  # type: ignore[override]
+        ctx.settings = p, seed, relu
+        out = apply_mask(x.detach(), p, seed, relu)
+        if relu:
+            ctx.save_for_backward(out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+        p, seed, relu = ctx.settings
+        if relu:
+            (out,) = ctx.saved_tensors
+            grad_x = torch.where(out != 0, grad * _scale(p), 0.0)
+        else:
+            grad_x = apply_mask(grad, p, seed, relu=False)
+        return grad_x, None, None, None
+
+
+def apply_mask(x: Tensor, p: float, seed: int, relu: bool = False) -> Tensor:
+    """The compiled pass, outside autograd, for CPU tensors of float32 or float64."""
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    a, b = _keys(seed)
+    _drop(array(x).reshape(-1), out.numpy().reshape(-1), a, b, _threshold(p), _scale(p), relu)
+    return out
+
+
+def _scale(p: float) -> float:
+    return 1.0 / (1.0 - p) if p < 1.0 else 0.0
+
+
+def _threshold(p: float) -> int:
+    """Hashes below it are dropped; 2^32 (p = 1) drops all."""
+    return round(p * 2**32)
+
+
+def _keys(seed: int) -> tuple[int, int]:
+    """Two 32-bit keys from a seed: one step of splitmix64 (Steele, Lea and Flood, 2014)."""
+    z = (seed + 0x9E3779B97F4A7C15) & _MASK64
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
+    z ^= z >> 31
+    return z & _MASK32, z >> 32
+
+
+def _mix_torch(h: Tensor) -> Tensor:
+    h = ((h ^ (h >> 16)) * 0x7FEB352D) & _MASK32
+    h = ((h ^ (h >> 15)) * 0x846CA68B) & _MASK32
+    return h ^ (h >> 16)
+
+
+@kernel()
+def _mix(h: Any) -> Any:
+    h = ((h ^ (h >> 16)) * 0x7FEB352D) & 0xFFFFFFFF
+    h = ((h ^ (h >> 15)) * 0x846CA68B) & 0xFFFFFFFF
+    return h ^ (h >> 16)
+
+
+@kernel(parallel=True)
+def _drop(x: Any, out: Any, a: int, b: int, threshold: int, scale: float, relu: bool) -> None:
+    for i in prange(x.shape[0]):
+        h = _mix(_mix((i & 0xFFFFFFFF) ^ a) ^ ((b + (i >> 32)) & 0xFFFFFFFF))
+        keep = h >= threshold and not (relu and x[i] <= 0)
+        out[i] = x[i] * scale if keep else 0

@@ -1,0 +1,171 @@
+"""Sparse matrix times dense matrix: ``out[i] = sum_j M[i, j] x[j]``.
+
+On the CPU one compiled pass over the rows; its gradient with respect to ``x`` is the same pass with
+the transpose, which the matrix keeps, and with respect to the values a sampled dense-dense product,
+``dvalue[e] = <dout[row e], x[col e]>``. Nothing of size nnz x D is ever made. Elsewhere (other
+devices, ``torch.compile``) plain torch operations compute the same.
+"""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from graphseq.graph.csr import CSR
+from graphseq.kernels import array, kernel, prange
+
+Backend = Literal["auto", "numba", "torch"]
+
+
+def spmm(
+    matrix: CSR, x: Tensor, value: Tensor | None = None, *, backend: Backend = "auto"
+) -> Tensor:
+    """Multiplies a sparse matrix with a dense one, differentiable in ``x`` and ``value``.
+
+    Args:
+        matrix: sparse ``[R, C]``.
+        x: dense floating ``[C, D]``. Its dtype decides: the matrix is converted to it, half
+            precision is computed in float32.
+        value: floating ``[nnz]`` in the matrix's stored order, used instead of ``matrix.value``
+            (reorder a vector in the caller's order by ``vector[matrix.edge_id]``).
+        backend: "numba" or "torch"; "auto" takes numba on the CPU outside ``torch.compile``.
+
+    Shape:
+        x ``[C, D]`` -> ``[R, D]``.
+
+    Returns:
+        ``M @ x`` in ``x``'s dtype (float32 for half precision under autocast).
+
+    Raises:
+        ValueError: if shapes or devices do not fit.
+        TypeError: if ``x`` is not floating.
+    """
+    check_dense("spmm", "x", x, matrix.shape[1], matrix.device)
+    if x.dim() != 2:
+        raise ValueError(f"spmm: x has shape {tuple(x.shape)}, expected [C, D]; add a dimension")
+    if value is not None and (value.shape != (matrix.nnz,) or value.device != matrix.device):
+        raise ValueError(
+            f"spmm: value has shape {tuple(value.shape)} on {value.device}, expected "
+            f"({matrix.nnz},) on {matrix.device}; pass one value per stored entry"
+        )
+    dtype = compute_dtype(x)
+    dense = x.to(dtype)
+    value = matrix.values(dtype) if value is None else value.to(dtype)
+    if use_numba(backend, x):
+        out = _Product.apply(matrix, dense, value)
+    else:
+        out = _torch_product(matrix, dense, value)
+    return restore_dtype(out, x)
+
+
+def check_dense(where: str, name: str, x: Tensor, rows: int, device: torch.device) -> None:
+    """Refuses a dense operand of the wrong kind, height or device.
+
+    Raises:
+        TypeError: if ``x`` is not floating.
+        ValueError: if the number of rows or the device differs.
+    """
+    if not x.is_floating_point():
+        raise TypeError(f"{where}: {name} has dtype {x.dtype}; pass floats, {name}.float()")
+    if x.dim() == 0 or x.size(0) != rows:
+        raise ValueError(
+            f"{where}: {name} has shape {tuple(x.shape)}, expected {rows} rows; "
+            "the matrix and the dense operand must belong together"
+        )
+    if x.device != device:
+        raise ValueError(
+            f"{where}: {name} is on {x.device}, the matrix on {device}; move them to one device"
+        )
+
+
+def use_numba(backend: Backend, x: Tensor) -> bool:
+    """Whether compiled loops can serve: CPU memory, and no compiler tracing the call."""
+    if backend == "auto":
+        return x.device.type == "cpu" and not torch.compiler.is_compiling()
+    if backend not in ("numba", "torch"):
+        raise ValueError(f'backend is {backend!r}; use "auto", "numba" or "torch"')
+    return backend == "numba"
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """Half precision is summed in float32: over many neighbours its 8 to 11 bits run out."""
+    return torch.float32 if x.dtype in (torch.bfloat16, torch.float16) else x.dtype
+
+
+def restore_dtype(out: Tensor, x: Tensor) -> Tensor:
+    """Back to the caller's dtype, except under autocast, where float32 results stay float32."""
+    return out if torch.is_autocast_enabled(x.device.type) else out.to(x.dtype)
+
+
+def product(matrix: CSR, x: Tensor, value: Tensor) -> Tensor:
+    """``M(value) @ x`` by the compiled loop, outside autograd; checked arguments only."""
+    x = x.contiguous()
+    out = x.new_empty(matrix.shape[0], x.size(1))
+    work = matrix.nnz * x.size(1)
+    _rows(array(matrix.rowptr), array(matrix.col), array(value), x.numpy(), out.numpy(), work=work)
+    return out
+
+
+class _Product(torch.autograd.Function):
+    """The product with its two gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: CSR, x: Tensor, value: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.matrix = matrix
+        keep_x = x if ctx.needs_input_grad[2] else None
+        ctx.save_for_backward(keep_x, value)
+        return product(matrix, x.detach(), value)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor | None, Tensor | None]:  # type: ignore[override]
+        x, value = ctx.saved_tensors
+        matrix: CSR = ctx.matrix
+        grad_x = grad_value = None
+        if ctx.needs_input_grad[1]:
+            grad_x = product(matrix.transpose(), grad, transposed_values(matrix, value))
+        if ctx.needs_input_grad[2]:
+            grad, x = grad.contiguous(), x.contiguous()
+            grad_value = torch.empty_like(value)
+            _sampled(
+                array(matrix.rowptr), array(matrix.col), array(grad), array(x), grad_value.numpy(),
+                work=matrix.nnz * x.size(1),
+            )  # fmt: skip
+        return None, grad_x, grad_value
+
+
+def transposed_values(matrix: CSR, value: Tensor) -> Tensor:
+    """``value`` in the stored order of ``matrix.transpose()``."""
+    if value is matrix.values(value.dtype):
+        return matrix.transpose().values(value.dtype)
+    return value[matrix.transpose_order]
+
+
+def _torch_product(matrix: CSR, x: Tensor, value: Tensor) -> Tensor:
+    """Gather and add; differentiable by autograd, traceable by ``torch.compile``."""
+    messages = value.unsqueeze(1) * x[matrix.col.long()]  # [nnz, D]
+    return x.new_zeros(matrix.shape[0], x.size(1)).index_add(0, matrix.row, messages)
+
+
+@kernel(parallel=True)
+def _rows(rowptr: Any, col: Any, value: Any, x: Any, out: Any) -> None:
+    """out[i] = sum of value[e] x[col[e]] over the entries e of row i, in stored order."""
+    for i in prange(out.shape[0]):
+        out[i, :] = 0
+        for e in range(rowptr[i], rowptr[i + 1]):
+            j, scale = col[e], value[e]
+            for d in range(out.shape[1]):
+                out[i, d] += scale * x[j, d]
+
+
+@kernel(parallel=True)
+def _sampled(rowptr: Any, col: Any, left: Any, right: Any, out: Any) -> None:
+    """out[e] = <left[row of e], right[col[e]]> for each stored entry e."""
+    for i in prange(rowptr.shape[0] - 1):
+        for e in range(rowptr[i], rowptr[i + 1]):
+            j = col[e]
+            total = left[i, 0] * 0
+            for d in range(left.shape[1]):
+                total += left[i, d] * right[j, d]
+            out[e] = total

@@ -1,0 +1,163 @@
+"""Compiled CPU loops: numba, imported and compiled only when a loop first runs.
+
+A kernel is a plain Python function over numpy arrays::
+
+    @kernel(parallel=True)
+    def row_sums(x, out):
+        for i in prange(x.shape[0]):
+            out[i] = x[i].sum()
+
+Decorating costs nothing. The first call imports numba and compiles (about a second, then kept on
+disk next to the module, or in numba's user cache where that folder cannot be written).
+
+Threads. A parallel kernel runs on as many threads as torch does (``torch.set_num_threads``) and
+launches stand behind one lock, because not every threading layer of numba survives two Python
+threads that launch at once. With one thread, in a forked child (OpenMP does not survive a fork),
+and for work too small to share, the same loop runs serially without the lock. So data-loader
+workers, forked or spawned, may call kernels freely.
+
+Compiled loops check no bounds: callers check indices, dtypes and contiguity first.
+"""
+
+import functools
+import os
+import threading
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Sums may be reordered and multiply-adds fused, which vectorises reductions. Unlike numba's
+# fastmath=True this keeps NaN and infinity meaningful: the training loop relies on seeing them.
+_MATH_FLAGS = {"reassoc", "contract", "nsz", "arcp"}
+
+# Below this many multiply-adds a loop finishes before a second thread has woken up.
+SERIAL_WORK = 20_000
+
+_launch_lock = threading.Lock()
+_forked = False
+
+
+def _after_fork() -> None:
+    """In a forked child: a fresh lock (its owner stayed behind) and no OpenMP from now on."""
+    global _launch_lock, _forked
+    _launch_lock = threading.Lock()
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def prange(*bounds: int) -> range:
+    """Stands for ``numba.prange`` in a kernel's source; plain ``range`` in uncompiled Python."""
+    return range(*bounds)
+
+
+class Kernel:
+    """A function that numba compiles at its first call; see :func:`kernel`.
+
+    Args:
+        function: the loop. Other kernels of the same module may be called by name.
+        parallel: whether the function contains ``prange`` loops.
+    """
+
+    def __init__(self, function: Callable[..., Any], parallel: bool) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.parallel = parallel
+        self._compiled: dict[bool, Callable[..., Any]] = {}
+
+    def __call__(self, *args: Any, work: int = SERIAL_WORK) -> Any:
+        """Runs the compiled loop.
+
+        Args:
+            args: numpy arrays and numbers, passed on as they are.
+            work: rough number of multiply-adds; below ``SERIAL_WORK`` the loop runs serially.
+        """
+        threads = torch.get_num_threads()
+        if not self.parallel or threads == 1 or work < SERIAL_WORK or _forked:
+            return _run(self.compiled(parallel=False), args)
+        loop = self.compiled(parallel=True)
+        import numba
+
+        with _launch_lock:
+            # numba keeps the number per Python thread, so every launch sets it.
+            numba.set_num_threads(min(threads, _thread_limit()))
+            return _run(loop, args)
+
+    def compiled(self, parallel: bool) -> Callable[..., Any]:
+        """The numba dispatcher of the serial or parallel variant, made at first use."""
+        loop = self._compiled.get(parallel)
+        if loop is None:
+            loop = self._compiled[parallel] = _compile(self.function, parallel)
+        return loop
+
+
+def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Kernel]:
+    """Marks a function as a compiled loop, without importing numba.
+
+    A kernel may call other kernels of its own module. Those of other modules are refused:
+    numba's disk cache only looks at the time stamp of the file it compiles, and would keep a
+    stale copy of a helper that lives elsewhere.
+    """
+    return lambda function: Kernel(function, parallel)
+
+
+def _compile(function: Callable[..., Any], parallel: bool) -> Callable[..., Any]:
+    """njit of a copy of ``function`` whose globals hold numba's prange and compiled helpers."""
+    import numba
+
+    names = dict(function.__globals__)
+    for name in function.__code__.co_names:
+        helper = names.get(name)
+        if helper is prange:
+            names[name] = numba.prange
+        elif isinstance(helper, Kernel):
+            if helper.function.__module__ != function.__module__:
+                raise ValueError(
+                    f"kernel {function.__qualname__}: helper {name} lives in "
+                    f"{helper.function.__module__}; move it into {function.__module__}"
+                )
+            names[name] = helper.compiled(parallel=False)
+    copy = types.FunctionType(
+        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
+    )
+    # numba files a compiled function under its qualified name: two variants need two names.
+    copy.__qualname__ = function.__qualname__ + ("_parallel" if parallel else "_serial")
+    copy.__module__ = function.__module__
+    options: dict[str, Any] = {"nogil": True, "fastmath": _MATH_FLAGS, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, parallel=parallel, **options)(copy)
+    except RuntimeError:  # numba: no folder to write the cache to
+        return numba.njit(parallel=parallel, **options)(copy)
+
+
+def _run(loop: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """Calls a compiled loop; a cache that cannot be written (full disk) costs only the saving."""
+    try:
+        return loop(*args)
+    except (
+        OSError
+    ):  # raised after compiling, before running: loops themselves do no input or output
+        return loop(*args)
+
+
+@functools.cache
+def _thread_limit() -> int:
+    """Starts numba's threads and says how many there are."""
+    import numba
+
+    limit: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    with warnings.catch_warnings():  # numba warns of a TBB too old to use, then takes OpenMP
+        warnings.simplefilter("ignore", numba.errors.NumbaWarning)
+        numba.set_num_threads(limit)
+    return limit
+
+
+def array(tensor: Tensor) -> Any:
+    """The numpy view of a CPU tensor, made contiguous first if it is not."""
+    return tensor.detach().contiguous().numpy()
