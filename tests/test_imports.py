@@ -54,9 +54,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench": EVERYTHING,
     "demo": EVERYTHING,
     "cli": EVERYTHING,
+    "__main__": EVERYTHING,
     "experiments": EVERYTHING,
 }
-TOP = ("cli", "info", "bench", "demo", "experiments")  # nothing below may import these
+TOP = ("cli", "__main__", "info", "bench", "demo", "experiments")  # nothing below may import these
 
 
 def is_in(module: str, room: str) -> bool:
