@@ -1,4 +1,4 @@
-"""The wheel holds everything and works away from the checkout; every dependency is accounted for."""
+"""The wheel holds everything and works anywhere; every dependency is accounted for."""
 
 import ast
 import json
