@@ -1,1 +1,25 @@
-"""The hall: one training loop for both wings."""
+"""The hall: one training loop for both wings.
+
+A :class:`Task` yields losses, :func:`fit` steps each of them; see :mod:`graphseq.training.task`
+and :mod:`graphseq.training.loop`.
+"""
+
+from graphseq.training.loop import fit
+from graphseq.training.progress import FitResult
+from graphseq.training.scoring import evaluate
+from graphseq.training.stage import Budget, Stage
+from graphseq.training.stopping import WindowMean
+from graphseq.training.task import Loss, PartlyUsed, Shard, Task
+
+__all__ = [
+    "Budget",
+    "FitResult",
+    "Loss",
+    "PartlyUsed",
+    "Shard",
+    "Stage",
+    "Task",
+    "WindowMean",
+    "evaluate",
+    "fit",
+]

@@ -94,14 +94,11 @@ class Task(nn.Module, ABC):
         ...     def optimizers(self, stage):
         ...         return {"model": torch.optim.SGD(self.model.parameters(), lr=0.1)}
         ...     def batches(self, split, stage, epoch, shard):
-        ...         rows = torch.arange(len(self.x))
-        ...         yield shard, shard.take(rows), len(rows)
-        ...     def losses(self, batch, stage):
-        ...         shard, rows, total = batch
+        ...         yield shard.take(torch.arange(len(self.x)))
+        ...     def losses(self, rows, stage):
         ...         error = self.model(self.x[rows])[:, 0] - self.y[rows]
-        ...         yield Loss(shard.mean(error.square(), total))
-        ...     def predict(self, batch, split, stage, final):
-        ...         _, rows, _ = batch
+        ...         yield Loss(self.shard.mean(error.square(), total=len(self.x)))
+        ...     def predict(self, rows, split, stage, final):
         ...         return {"out": self.model(self.x[rows])[:, 0], "y": self.y[rows]}
         ...     def metrics(self, predictions, split, stage):
         ...         return {"mse": (predictions["out"] - predictions["y"]).square().mean().item()}
@@ -110,6 +107,7 @@ class Task(nn.Module, ABC):
     """
 
     model: nn.Module
+    shard: Shard = Shard()  # set by fit: the share of this process
 
     def stages(self) -> Sequence[Stage]:
         """The parts of a run, in order; by default one stage with its defaults."""
@@ -152,10 +150,10 @@ class Task(nn.Module, ABC):
         """Yield the losses of a training batch, each of which is stepped before the next is made.
 
         Under data parallelism gradients are averaged over ranks, so a loss must be *this rank's
-        share of the global mean times the number of ranks*: ``shard.mean(per_row, total)``. Every
-        rank yields the same units in the same order and calls each unit by its own ``forward``
-        (``self.model(x)``), which is where ranks meet. Detach what one unit hands to the next if
-        its gradient shall stay inside the unit.
+        share of the global mean times the number of ranks*, which ``self.shard.mean`` computes.
+        Every rank yields the same units in the same order and calls each unit by its own
+        ``forward`` (``self.model(x)``), which is where ranks meet. Detach what one unit hands to
+        the next if its gradient shall stay inside the unit.
         """
 
     @abstractmethod
