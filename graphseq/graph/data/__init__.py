@@ -3,6 +3,9 @@
 from graphseq.graph.data.digits import digits
 from graphseq.graph.data.node_data import NodeData
 from graphseq.graph.data.npz_graphs import amazon, citation_full, coauthor
+from graphseq.graph.data.ogbn_arxiv import ogbn_arxiv
+from graphseq.graph.data.own_files import graph_from_files
+from graphseq.graph.data.own_graph import graph_from_arrays
 from graphseq.graph.data.planetoid import planetoid
 from graphseq.graph.data.splits import (
     Split,
@@ -20,7 +23,10 @@ __all__ = [
     "citation_full",
     "coauthor",
     "digits",
+    "graph_from_arrays",
+    "graph_from_files",
     "largest_component",
+    "ogbn_arxiv",
     "planetoid",
     "split_by_fractions",
     "split_component",

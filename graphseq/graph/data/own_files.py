@@ -1,0 +1,152 @@
+"""A user's own graph from an edge list, a file of features and a file of labels."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphseq.files import load_npy, load_npz, reading
+from graphseq.graph.data.node_data import NodeData
+from graphseq.graph.data.own_graph import Nodes, graph_from_arrays
+from graphseq.graph.data.text_tables import line_of_row, read_numbers, read_words
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+PARTS = ("train", "val", "test")
+
+
+def graph_from_files(
+    *,
+    edges: str,
+    features: str,
+    labels: str,
+    split: str | tuple[float, float, float] = (0.6, 0.2, 0.2),
+    seed: int = 0,
+    directed: bool = False,
+    normalize: bool = False,
+    sparse: bool = False,
+    num_classes: int | None = None,
+    name: str | None = None,
+) -> NodeData:
+    """Read a node classification problem from files. Nodes are numbered from 0.
+
+    Text files may have commas or spaces between numbers, a header, ``#`` comments, and may be
+    gzipped (``.csv.gz``).
+
+    Args:
+        edges: Text with two node ids per line, source and target, or an npy array ``[2, E]``.
+        features: Text with one line of numbers per node, an npy array ``[N, F]``, or an npz file:
+            either one array ``[N, F]`` or what ``scipy.sparse.save_npz`` writes.
+        labels: Text with one class per line, or an npy array ``[N]``; whole numbers from 0, and -1
+            where the class is not known.
+        split: Fractions of train, val and test, or a file: text with one of the words ``train``,
+            ``val``, ``test``, ``none`` per node, or an npz file of three arrays ``train``, ``val``,
+            ``test`` (ids or masks).
+        seed: Seed of the draw if the split is given as fractions.
+        directed: Keep edges as they are; otherwise each goes both ways.
+        normalize: Scale each node's features to absolute sum 1.
+        sparse: Store only the non-zero features.
+        num_classes: Number of classes; the largest label plus one where it is None.
+        name: Shown in tables; the name of the edge file where it is None.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        TypeError: An array has the wrong dtype.
+        ValueError: A file is broken or its content does not fit; the message names the file and,
+            for text, the line.
+    """
+    x = _read_features(features)
+    pairs = _read_edges(edges, num_nodes=x.shape[0])
+    y = _read_labels(labels, num_nodes=x.shape[0])
+    train, val, test = _read_split(split, num_nodes=x.shape[0])
+    return graph_from_arrays(
+        x,
+        pairs,
+        y,
+        train=train,
+        val=val,
+        test=test,
+        seed=seed,
+        directed=directed,
+        normalize=normalize,
+        sparse=sparse,
+        num_classes=num_classes,
+        name=name or Path(edges).name.partition(".")[0],
+    )
+
+
+def _existing(path: str, argument: str) -> str:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"graph_from_files: {argument} names {path}, which is no file")
+    return path
+
+
+def _read_features(path: str) -> np.ndarray | csr_matrix:
+    if _existing(path, "features").endswith(".npy"):
+        return load_npy(path)
+    if not path.endswith(".npz"):
+        return read_numbers(path, np.float32)
+    with reading(path, "npz file"), zipfile.ZipFile(path) as zipped:
+        names = [entry.removesuffix(".npy") for entry in zipped.namelist()]
+    if len(names) == 1:
+        return load_npz(path, names)[names[0]]
+    arrays = load_npz(path, ["data", "indices", "indptr", "shape"])
+    from scipy.sparse import csr_matrix
+
+    try:
+        parts = (arrays["data"], arrays["indices"], arrays["indptr"])
+        matrix = csr_matrix(parts, shape=tuple(arrays["shape"].tolist()))
+        matrix.check_format(full_check=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds no csr matrix ({error}); save it with save_npz") from error
+    return matrix
+
+
+def _read_edges(path: str, *, num_nodes: int) -> np.ndarray:
+    if _existing(path, "edges").endswith(".npy"):
+        return load_npy(path)
+    pairs = read_numbers(path, np.int64, columns=2)
+    outside = ((pairs < 0) | (pairs >= num_nodes)).any(axis=1)
+    if outside.any():
+        row = int(outside.argmax())
+        raise ValueError(
+            f"{path}, line {line_of_row(path, row)}: edge {pairs[row, 0]} -> {pairs[row, 1]}, but "
+            f"the features have {num_nodes} rows; node ids go from 0 to {num_nodes - 1}"
+        )
+    return pairs.T
+
+
+def _read_labels(path: str, *, num_nodes: int) -> np.ndarray:
+    if _existing(path, "labels").endswith(".npy"):
+        y = load_npy(path)
+    else:
+        y = read_numbers(path, np.int64, columns=1)[:, 0]
+    if y.shape != (num_nodes,):
+        raise ValueError(
+            f"{path} holds labels of shape {y.shape}, but the features have {num_nodes} rows; "
+            "give one class per node"
+        )
+    return y
+
+
+def _read_split(split: str | Sequence[float], *, num_nodes: int) -> tuple[Nodes, Nodes, Nodes]:
+    if not isinstance(split, str):
+        if len(split) != 3:
+            raise ValueError(f"graph_from_files: split must be a file or 3 fractions, got {split}")
+        return split[0], split[1], split[2]
+    if _existing(split, "split").endswith(".npz"):
+        arrays = load_npz(split, PARTS)
+        return arrays["train"], arrays["val"], arrays["test"]
+    lines = read_words(split)
+    for line, word in lines:
+        if word not in (*PARTS, "none"):
+            raise ValueError(f"{split}, line {line}: {word!r} is not train, val, test or none")
+    if len(lines) != num_nodes:
+        raise ValueError(f"{split} has {len(lines)} lines, expected one per node: {num_nodes}")
+    words = np.array([word for _, word in lines])
+    return words == "train", words == "val", words == "test"
