@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric import EdgeIndex
 
 from graphseq.graph.csr import CSR, check_index
 
@@ -51,7 +52,8 @@ class Adjacency:
             TypeError: if the indices are not integers.
         """
         where = "Adjacency.from_edge_index"
-        edge_index = _plain(edge_index)
+        if isinstance(edge_index, EdgeIndex):  # a subclass whose every operation costs more
+            edge_index = edge_index.as_tensor()
         if edge_index.dim() != 2 or edge_index.size(0) != 2:
             raise ValueError(
                 f"{where}: edge_index has shape {tuple(edge_index.shape)}, expected [2, E]; "
@@ -120,8 +122,9 @@ class Adjacency:
             raise ValueError(f'Adjacency.normalized: kind is {kind!r}; use "sym" or "row"')
         key = (kind, self_loops, dtype)
         if key not in self._normalized:
-            matrix = self._with_self_loops() if self_loops else self.csr
-            self._normalized[key] = _normalize(matrix, kind, dtype)
+            with torch.inference_mode(False):  # what an evaluation computes, training may reuse
+                matrix = self._with_self_loops() if self_loops else self.csr
+                self._normalized[key] = _normalize(matrix, kind, dtype)
         return self._normalized[key]
 
     def _with_self_loops(self) -> CSR:
@@ -182,13 +185,6 @@ def as_adjacency(graph: Tensor | Adjacency, num_nodes: int | None = None) -> Adj
             "Adjacency"
         )
     return Adjacency.from_edge_index(graph, num_nodes)
-
-
-def _plain(edge_index: Tensor) -> Tensor:
-    """PyG's EdgeIndex is a tensor subclass whose operations cost far more than a tensor's."""
-    if type(edge_index) is Tensor:
-        return edge_index
-    return edge_index.as_subclass(Tensor)
 
 
 def _normalize(matrix: CSR, kind: str, dtype: torch.dtype) -> CSR:

@@ -5,14 +5,18 @@ a row) and values ``value[e]``. Repeated (row, column) pairs are kept: they are 
 products add them up.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 _INT32_MAX = 2**31 - 1
+_FIELDS = ("rowptr", "col", "value", "shape", "edge_id")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +41,7 @@ class CSR:
     value: Tensor | None
     shape: tuple[int, int]
     edge_id: Tensor = None  # type: ignore[assignment]  # None only on the way in
+    _derived: dict[Any, Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         if self.edge_id is None:
@@ -49,9 +54,20 @@ class CSR:
     def _trusted(cls, *fields: Any) -> "CSR":
         """Builds without checks from parts that this module computed itself."""
         matrix = object.__new__(cls)
-        for name, field in zip(cls.__dataclass_fields__, fields, strict=True):
-            object.__setattr__(matrix, name, field)
+        for name, part in zip(_FIELDS, fields, strict=True):
+            object.__setattr__(matrix, name, part)
+        object.__setattr__(matrix, "_derived", {})
         return matrix
+
+    def _once(self, key: Any, compute: Callable[[], T]) -> T:
+        """Computes what follows from the matrix when first asked, then keeps it.
+
+        Not functools.cached_property: its lock stops torch.compile.
+        """
+        if key not in self._derived:
+            with torch.inference_mode(False):  # what an evaluation computes, training may reuse
+                self._derived[key] = compute()
+        return self._derived[key]
 
     @classmethod
     def from_coo(
@@ -125,45 +141,48 @@ class CSR:
         """Of the values; the default dtype where they are implicit ones."""
         return torch.get_default_dtype() if self.value is None else self.value.dtype
 
-    @cached_property
+    @property
     def row(self) -> Tensor:
         """Row of each stored entry, int64 ``[nnz]``."""
-        rows = torch.arange(self.shape[0], device=self.device)
-        return torch.repeat_interleave(rows, self.rowptr.diff(), output_size=self.nnz)
 
-    @cached_property
-    def _converted(self) -> dict[torch.dtype, Tensor]:
-        """Explicit values per dtype, so that a product converts them once."""
-        return {}
+        def compute() -> Tensor:
+            rows = torch.arange(self.shape[0], device=self.device)
+            return torch.repeat_interleave(rows, self.rowptr.diff(), output_size=self.nnz)
+
+        return self._once("row", compute)
 
     def values(self, dtype: torch.dtype) -> Tensor:
         """Explicit values ``[nnz]`` in ``dtype`` (ones where ``value`` is None), kept once made."""
-        if self.value is not None and self.value.dtype == dtype:
-            return self.value
-        if dtype not in self._converted:
-            made = torch.ones(self.nnz, device=self.device) if self.value is None else self.value
-            self._converted[dtype] = made.to(dtype)
-        return self._converted[dtype]
 
-    @cached_property
+        def compute() -> Tensor:
+            if self.value is None:
+                return torch.ones(self.nnz, dtype=dtype, device=self.device)
+            return self.value.to(dtype)
+
+        return self._once(dtype, compute)
+
+    def arrays(self) -> tuple[Any, Any]:
+        """numpy views of ``rowptr`` and ``col``, for compiled loops."""
+        return self._once("arrays", lambda: (self.rowptr.numpy(), self.col.numpy()))
+
+    @property
     def transpose_order(self) -> Tensor:
         """int64 ``[nnz]``: which stored entry of this matrix is entry ``t`` of the transpose."""
         # Stable: rows stay ascending inside each column, which is the transpose's sorted order.
-        return torch.argsort(self.col, stable=True)
+        return self._once("transpose_order", lambda: torch.argsort(self.col, stable=True))
 
-    @cached_property
     def _transposed(self) -> "CSR":
         order = self.transpose_order
         col = self.row[order].int()
-        rowptr = _pointers(self.col[order].long(), self.shape[1])
+        rowptr = _pointers(self.col.long(), self.shape[1])
         value = None if self.value is None else self.value[order]
-        same = self.shape[0] == self.shape[1] and torch.equal(col, self.col)
-        if same and torch.equal(rowptr, self.rowptr):
-            if value is None or self.value is None or torch.equal(value, self.value):
+        if self.shape[0] == self.shape[1] and torch.equal(rowptr, self.rowptr):
+            same = value is None or self.value is None or torch.equal(value, self.value)
+            if same and torch.equal(col, self.col):
                 return self
         shape = (self.shape[1], self.shape[0])
         transposed = CSR._trusted(rowptr, col, value, shape, self.edge_id[order])
-        transposed.__dict__["_transposed"] = self
+        transposed._derived["transpose"] = self
         return transposed
 
     def transpose(self) -> "CSR":
@@ -171,7 +190,7 @@ class CSR:
 
         Entries keep their ``edge_id``, and those of one (row, column) pair keep their order.
         """
-        return self._transposed
+        return self._once("transpose", self._transposed)
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -185,12 +204,11 @@ class CSR:
 
     def to_torch(self, dtype: torch.dtype | None = None) -> Tensor:
         """The same matrix as a ``torch.sparse_csr`` tensor (repeated entries stay repeated)."""
-        import warnings
-
+        value = self.values(dtype or self.dtype)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
             return torch.sparse_csr_tensor(
-                self.rowptr, self.col.long(), self.values(dtype or self.dtype), self.shape
+                self.rowptr, self.col.long(), value, self.shape, check_invariants=False
             )
 
     def to_dense(self) -> Tensor:
@@ -200,10 +218,10 @@ class CSR:
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry the matrix, not what was computed from it."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: getattr(self, name) for name in _FIELDS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update(state, _derived={})
 
     def __repr__(self) -> str:
         kind = "ones" if self.value is None else str(self.value.dtype).removeprefix("torch.")

@@ -172,7 +172,7 @@ class _Propagation(torch.autograd.Function):
 
 
 def _arrays(matrix: CSR, dtype: torch.dtype) -> tuple[Any, Any, Any]:
-    return array(matrix.rowptr), array(matrix.col), array(matrix.values(dtype))
+    return *matrix.arrays(), array(matrix.values(dtype))
 
 
 def _work(matrix: CSR, z: Tensor) -> int:

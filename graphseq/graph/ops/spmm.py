@@ -103,7 +103,7 @@ def product(matrix: CSR, x: Tensor, value: Tensor) -> Tensor:
     x = x.contiguous()
     out = x.new_empty(matrix.shape[0], x.size(1))
     work = matrix.nnz * x.size(1)
-    _rows(array(matrix.rowptr), array(matrix.col), array(value), x.numpy(), out.numpy(), work=work)
+    _rows(*matrix.arrays(), array(value), x.numpy(), out.numpy(), work=work)
     return out
 
 
@@ -129,7 +129,7 @@ class _Product(torch.autograd.Function):
             grad, x = grad.contiguous(), x.contiguous()
             grad_value = torch.empty_like(value)
             _sampled(
-                array(matrix.rowptr), array(matrix.col), array(grad), array(x), grad_value.numpy(),
+                *matrix.arrays(), array(grad), array(x), grad_value.numpy(),
                 work=matrix.nnz * x.size(1),
             )  # fmt: skip
         return None, grad_x, grad_value
