@@ -175,7 +175,9 @@ class SGC(nn.Module):
         self._cached_for: tuple[object, object] = (None, None)
 
     def forward(self, x: Tensor | CSR, graph: Tensor | Adjacency) -> Tensor:
-        if self._cached_for[0] is not x or self._cached_for[1] is not graph:
-            self.layer._cached_x = None  # PyG's cache does not notice another graph
+        x = _dense(x, self)
+        same = self._cached_for[0] is x and self._cached_for[1] is graph
+        if x.requires_grad or not same:  # PyG's cache notices no other graph and has no gradient
+            self.layer._cached_x = None
             self._cached_for = (x, graph)
-        return self.layer(_dense(x, self), _edge_index(graph))  # [N, C]
+        return self.layer(x, _edge_index(graph))  # [N, C]
