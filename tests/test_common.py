@@ -1,0 +1,207 @@
+"""One battery for every public model: what is promised of all of them, checked for all of them."""
+
+import copy
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from graphseq import load, save
+from graphseq.graph import models as graph_models
+from graphseq.training.task import PartlyUsed
+
+NUM_NODES, IN_CHANNELS, OUT_CHANNELS = 12, 6, 3
+
+
+@dataclass(frozen=True)
+class NodeModel:
+    """A configuration of a model with ``forward(x [N, F], edge_index [2, E]) -> [N, C]``."""
+
+    name: str
+    build: Callable[[], nn.Module]
+    uses_graph: bool = True
+
+    @property
+    def kind(self) -> type[nn.Module]:
+        return type(self.build())
+
+
+def node_model(kind: type[nn.Module], uses_graph: bool = True, **arguments: object) -> NodeModel:
+    label = ",".join(f"{key}={value}" for key, value in arguments.items())
+    return NodeModel(
+        name=kind.__name__ + (f"({label})" if label else ""),
+        build=lambda: kind(in_channels=IN_CHANNELS, out_channels=OUT_CHANNELS, **arguments),
+        uses_graph=uses_graph,
+    )
+
+
+CASES = [
+    node_model(graph_models.DAGNN),
+    node_model(graph_models.DAGNN, batch_norm=True, input_dropout=0.0),
+    node_model(graph_models.DAGNN, num_hops=0, uses_graph=False),
+    node_model(graph_models.MLP, uses_graph=False),
+    node_model(graph_models.GCN),
+    node_model(graph_models.GAT),
+    node_model(graph_models.APPNP),
+    node_model(graph_models.SGC),
+]
+every_model = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+def test_no_public_model_is_left_out() -> None:
+    public = {
+        value
+        for value in vars(graph_models).values()
+        if isinstance(value, type) and issubclass(value, nn.Module)
+    }
+    assert public == {case.kind for case in CASES}
+
+
+def features(dtype: torch.dtype = torch.float32) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(NUM_NODES, IN_CHANNELS, generator=generator, dtype=dtype)
+
+
+def edges() -> Tensor:
+    """A symmetric graph of eleven connected nodes and one isolated node, the last."""
+    ring = torch.stack([torch.arange(11), (torch.arange(11) + 1) % 11])
+    chords = torch.tensor([[0, 1, 2, 3], [5, 7, 6, 9]])
+    half = torch.cat([ring, chords], dim=1)
+    return torch.cat([half, half.flip(0)], dim=1)
+
+
+def seeded(case: NodeModel, seed: int = 0, dtype: torch.dtype = torch.float32) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return case.build().to(dtype)
+
+
+@every_model
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("training", [True, False])
+def test_shape_and_dtype(case: NodeModel, dtype: torch.dtype, training: bool) -> None:
+    out = seeded(case, dtype=dtype).train(training)(features(dtype), edges())
+    assert (out.shape, out.dtype) == ((NUM_NODES, OUT_CHANNELS), dtype)
+    assert out.isfinite().all()
+
+
+@every_model
+def test_no_edges_and_one_node(case: NodeModel) -> None:
+    no_edges = torch.empty(2, 0, dtype=torch.int64)
+    model = seeded(case).eval()
+    assert model(features(), no_edges).isfinite().all()
+    assert model(features()[:1], no_edges).shape == (1, OUT_CHANNELS)
+
+
+@every_model
+def test_inputs_are_left_alone(case: NodeModel) -> None:
+    x, edge_index = features(), edges()
+    seeded(case).train()(x, edge_index)
+    assert torch.equal(x, features())
+    assert torch.equal(edge_index, edges())
+
+
+@every_model
+def test_state_dict_round_trip(case: NodeModel) -> None:
+    first, second = seeded(case, seed=0).eval(), seeded(case, seed=1).eval()
+    assert not torch.equal(first(features(), edges()), second(features(), edges()))
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first(features(), edges()), second(features(), edges()))
+
+
+@every_model
+def test_save_and_load(case: NodeModel, tmp_path: Path) -> None:
+    model = seeded(case).eval()
+    save(model, tmp_path / "kept")
+    again = load(tmp_path / "kept").eval()
+    assert type(again) is type(model)
+    assert torch.equal(again(features(), edges()), model(features(), edges()))
+
+
+@every_model
+def test_copies_are_independent(case: NodeModel) -> None:
+    model = seeded(case).eval()
+    other = copy.deepcopy(model)
+    before = model(features(), edges())
+    assert torch.equal(other(features(), edges()), before)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1.0)
+    assert torch.equal(model(features(), edges()), before)
+
+
+@every_model
+def test_the_seed_decides_everything(case: NodeModel) -> None:
+    outputs = []
+    for _ in range(2):
+        with torch.random.fork_rng():
+            torch.manual_seed(7)
+            outputs.append(case.build().train()(features(), edges()))
+    assert torch.equal(*outputs)
+
+
+@every_model
+def test_evaluation_draws_nothing(case: NodeModel) -> None:
+    model = seeded(case).eval()
+    state = torch.get_rng_state()
+    assert torch.equal(model(features(), edges()), model(features(), edges()))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@every_model
+def test_every_used_parameter_receives_a_gradient(case: NodeModel) -> None:
+    model = seeded(case).eval()  # without dropout, which could hide a parameter by chance
+    model(features(), edges()).square().sum().backward()
+    unused = set(model.unused_parameters()) if isinstance(model, PartlyUsed) else set()
+    silent = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
+    assert silent == unused
+
+
+@every_model
+def test_gradient_of_the_features(case: NodeModel) -> None:
+    model = seeded(case, dtype=torch.float64).eval()
+    x = features(torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: model(x, edges()), (x,), fast_mode=True)
+
+
+@every_model
+def test_permutation_equivariance(case: NodeModel) -> None:
+    """Renaming the nodes renames the rows of the output and changes nothing else."""
+    model = seeded(case, dtype=torch.float64).eval()
+    order = torch.randperm(NUM_NODES, generator=torch.Generator().manual_seed(2))
+    new_name = order.argsort()
+    x = features(torch.float64)
+    expected = model(x, edges())[order]
+    torch.testing.assert_close(model(x[order], new_name[edges()]), expected)
+
+
+@every_model
+def test_order_of_edges_does_not_matter(case: NodeModel) -> None:
+    model = seeded(case, dtype=torch.float64).eval()
+    order = torch.randperm(edges().shape[1], generator=torch.Generator().manual_seed(3))
+    x = features(torch.float64)
+    torch.testing.assert_close(model(x, edges()[:, order]), model(x, edges()))
+
+
+@every_model
+def test_edges_point_from_source_to_target(case: NodeModel) -> None:
+    """One edge 0 -> 1: node 1 hears of node 0, and not the other way round."""
+    model = seeded(case, dtype=torch.float64).eval()
+    edge = torch.tensor([[0], [1]])
+    x = features(torch.float64).requires_grad_()
+    heard = [torch.autograd.grad(model(x, edge)[node].square().sum(), x)[0] for node in (0, 1)]
+    assert bool(heard[1][0].any()) is case.uses_graph
+    assert not heard[0][1].any()
+
+
+@every_model
+def test_every_argument_is_named_and_documented(case: NodeModel) -> None:
+    documented = inspect.getdoc(case.kind) or ""
+    for name, parameter in inspect.signature(case.kind).parameters.items():
+        assert parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        assert parameter.annotation is not parameter.empty
+        assert f"{name}: " in documented
