@@ -14,7 +14,7 @@ Three rules hold for every file of the package:
 from graphseq.files.archive import extract_zip
 from graphseq.files.atomic import atomic_write, atomic_write_json, atomic_write_text
 from graphseq.files.derived import cached_arrays
-from graphseq.files.fetch import fetch
+from graphseq.files.download import fetch
 from graphseq.files.roots import cache_root, data_roots, find, search_roots
 from graphseq.files.safe_load import load_npy, load_npz, reading, sha256_of
 

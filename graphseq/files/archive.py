@@ -10,8 +10,8 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from graphseq.files.atomic import remove_stale, sync_folder, writing
-from graphseq.files.fetch import GIB
-from graphseq.files.safe_load import reading
+from graphseq.files.download import GIB
+from graphseq.files.safe_load import plain_entries, reading
 
 
 def extract_zip(
@@ -33,9 +33,14 @@ def extract_zip(
     folder = Path(folder)
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with reading(archive, "zip file"), zipfile.ZipFile(archive) as zipped, writing(folder):
+        with (
+            open(archive, "rb") as file,
+            writing(folder),
+            reading(archive, "zip file"),
+            zipfile.ZipFile(file) as zipped,
+        ):
             remove_stale(folder)
-            members = [entry for entry in zipped.infolist() if not entry.is_dir()]
+            members = [entry for entry in plain_entries(zipped) if not entry.is_dir()]
             size = sum(entry.file_size for entry in members)
             if size > max_bytes:
                 raise ValueError(f"{archive} unpacks to {size} bytes, more than {max_bytes}")
@@ -61,10 +66,9 @@ def _unpack(zipped: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> No
 
 
 def _safe_place(entry: zipfile.ZipInfo, archive: Path | str) -> PurePosixPath:
-    """Where an entry belongs; an error for links, encryption and ways out of the folder."""
+    """Where an entry belongs; an error for links and for ways out of the folder."""
     place = PurePosixPath(entry.filename.replace("\\", "/"))
     outside = place.is_absolute() or ".." in place.parts or ":" in entry.filename
-    encrypted = bool(entry.flag_bits & 1)
-    if outside or encrypted or not place.parts or stat.S_ISLNK(entry.external_attr >> 16):
+    if outside or not place.parts or stat.S_ISLNK(entry.external_attr >> 16):
         raise ValueError(f"{archive} has an unsafe entry {entry.filename!r}; nothing was unpacked")
     return place

@@ -92,7 +92,7 @@ def writing(path: Path) -> Iterator[None]:
             raise
         if found.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             remedy = "free some space or choose another folder"
-        elif found.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        elif found.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOTEMPTY):
             remedy = "something else has that name; move it or choose another folder"
         else:
             remedy = "choose a folder that you may write to"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -33,9 +32,8 @@ def cached_arrays(
     digest = hashlib.sha256("".join(sha256_of(source) for source in sources).encode())
     path = cache_root() / "processed" / f"{name}-{digest.hexdigest()[:32]}.npz"
     if path.is_file():
-        with suppress(ValueError, OSError), zipfile.ZipFile(path) as zipped:
-            entries = [entry.removesuffix(".npy") for entry in zipped.namelist()]
-            return load_npz(path, entries)
+        with suppress(ValueError, OSError):
+            return load_npz(path)
     arrays = build()
     try:
         atomic_write(path, lambda file: np.savez(file, allow_pickle=False, **arrays))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-from graphseq.files.fetch import fetch
+from graphseq.files.download import fetch
 
 
 def cache_root() -> Path:

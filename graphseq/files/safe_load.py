@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graphseq.files.fetch import GIB
+from graphseq.files.download import GIB
 
 # What gzip, zipfile, zlib and numpy were seen to raise on truncated files and on flipped bytes;
 # zipfile's RuntimeError says that a member is encrypted or packed in a way it does not know.
@@ -51,7 +51,7 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
         yield
     except _BROKEN as error:
         # A broken table of contents makes zipfile seek to a place before the file's beginning
-        # (EINVAL); gzip's errors have no number. Any other number is the operating system's.
+        # (EINVAL); errors of decoders have no number. Any other number is about the disk.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise ValueError(
@@ -59,14 +59,27 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
         ) from error
 
 
+def plain_entries(zipped: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Entries of an archive that is packed in the two ways that everybody uses.
+
+    Raises:
+        zipfile.BadZipFile: An entry is encrypted or packed in another way.
+    """
+    for entry in zipped.infolist():
+        known = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        if entry.flag_bits & 1 or not known:
+            raise zipfile.BadZipFile(f"{entry.filename!r} is encrypted or packed in a rare way")
+    return zipped.infolist()
+
+
 def load_npz(
-    path: Path | str, names: Sequence[str], *, max_bytes: int = 16 * GIB
+    path: Path | str, names: Sequence[str] | None = None, *, max_bytes: int = 16 * GIB
 ) -> dict[str, np.ndarray]:
     """Read arrays from an npz file, without ever unpickling.
 
     Args:
         path: The file.
-        names: The arrays wanted; others are not touched.
+        names: The arrays wanted, others are not touched; None means all.
         max_bytes: Largest total size to unpack.
 
     Returns:
@@ -77,7 +90,8 @@ def load_npz(
         ValueError: The file is broken, lacks an array, or holds Python objects.
     """
     with reading(path, "npz file"), zipfile.ZipFile(path) as zipped:
-        sizes = {entry.filename: entry.file_size for entry in zipped.infolist()}
+        sizes = {entry.filename: entry.file_size for entry in plain_entries(zipped)}
+        names = [entry.removesuffix(".npy") for entry in sizes] if names is None else names
         missing = [name for name in names if f"{name}.npy" not in sizes]
         if missing:
             raise ValueError(f"{path} holds no array {missing[0]!r}; is it the right file?")

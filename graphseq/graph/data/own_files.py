@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphseq.files import load_npy, load_npz, reading
+from graphseq.files import load_npy, load_npz
 from graphseq.graph.data.node_data import NodeData
 from graphseq.graph.data.own_graph import Nodes, graph_from_arrays
 from graphseq.graph.data.text_tables import line_of_row, read_numbers, read_words
@@ -91,18 +90,16 @@ def _read_features(path: str) -> np.ndarray | csr_matrix:
         return load_npy(path)
     if not path.endswith(".npz"):
         return read_numbers(path, np.float32)
-    with reading(path, "npz file"), zipfile.ZipFile(path) as zipped:
-        names = [entry.removesuffix(".npy") for entry in zipped.namelist()]
-    if len(names) == 1:
-        return load_npz(path, names)[names[0]]
-    arrays = load_npz(path, ["data", "indices", "indptr", "shape"])
     from scipy.sparse import csr_matrix
 
+    arrays = load_npz(path)
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
     try:
         parts = (arrays["data"], arrays["indices"], arrays["indptr"])
         matrix = csr_matrix(parts, shape=tuple(arrays["shape"].tolist()))
         matrix.check_format(full_check=True)
-    except (TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} holds no csr matrix ({error}); save it with save_npz") from error
     return matrix
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,8 @@ def _chunks(url: str, path: Path, timeout: float, max_bytes: int) -> Iterator[by
             if total is not None and received != total:
                 raise http.client.HTTPException(f"{received} of {total} bytes arrived")
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         # Without a number, so that it is not taken for an error of the disk.
         raise OSError(
             f"download of {url} failed ({error}); check the connection or put the file at {path} "
