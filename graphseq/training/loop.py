@@ -155,13 +155,10 @@ class _Run:
                 self._restore(self.saved)
             if stage.epochs == 0 and not progress.rows:
                 self._record(stage, {"stage": stage.name, "epoch": 0}, evaluated=True)
-            while (reason := self._stop_reason(stage)) is None:
+            while (reason := stop_reason(stage, progress)) is None:
                 self._train_epoch(stage)
             self.keeper.save(self._payload)
         return reason
-
-    def _stop_reason(self, stage: Stage) -> str | None:
-        return stop_reason(stage, self.progress.rows, self.progress.epoch, self.progress.stale)
 
     def _train_epoch(self, stage: Stage) -> None:
         progress, began = self.progress, time.perf_counter()

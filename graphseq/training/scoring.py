@@ -7,7 +7,7 @@ import torch
 from graphseq.training import rng
 from graphseq.training.distributed import World, make_fabric
 from graphseq.training.stage import Stage
-from graphseq.training.task import Task
+from graphseq.training.task import Shard, Task
 
 
 def evaluate(
@@ -28,9 +28,12 @@ def evaluate(
         ValueError: If the split has no batches, or device or precision cannot be had.
     """
     world = World(make_fabric(device, precision))
-    place(task, world, precision)
     with rng.fork():
-        return score(task, split, task.stages()[-1], world, final=True)
+        place(task, world, precision)
+        try:
+            return score(task, split, task.stages()[-1], world, final=True)
+        finally:
+            task.shard = Shard()
 
 
 def place(task: Task, world: World, precision: str) -> None:

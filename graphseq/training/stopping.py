@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from graphseq.training.progress import Progress
 from graphseq.training.stage import Stage
 
 
@@ -50,9 +51,7 @@ class WindowMean:
         return bool(before) and history[-1][self.metric] > sum(before) / len(before)
 
 
-def stop_reason(
-    stage: Stage, rows: Sequence[Mapping[str, Any]], epochs: int, stale: int
-) -> str | None:
+def stop_reason(stage: Stage, progress: Progress) -> str | None:
     """Why a stage is over: ``"budget"``, ``"patience"``, ``"stop"``, or ``None`` while it is not.
 
     Decided anew from the record each time, never stored. So a run that is resumed with more epochs
@@ -60,15 +59,14 @@ def stop_reason(
 
     Args:
         stage: The stage with its budget applied.
-        rows: History of this stage.
-        epochs: Epochs done in this stage.
-        stale: Evaluations since the first monitor last improved.
+        progress: The place in it, and its history.
     """
-    if epochs >= stage.epochs:
+    if progress.epoch >= stage.epochs:
         return "budget"
-    if stage.patience is not None and stale >= stage.patience:
+    if stage.patience is not None and progress.stale >= stage.patience:
         return "patience"
-    evaluated = bool(rows) and stage.monitors[0] in rows[-1]
-    if stage.stop is not None and evaluated and stage.stop(rows):
-        return "stop"
+    if stage.stop is not None:
+        rows = progress.rows
+        if rows and stage.monitors[0] in rows[-1] and stage.stop(rows):
+            return "stop"
     return None
