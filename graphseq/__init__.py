@@ -1,1 +1,18 @@
 """Graph and sequence learning on PyTorch and PyTorch Geometric, with one training loop."""
+
+from graphseq import graph as graph
+from graphseq import training as training
+from graphseq.graph.models import DAGNN as DAGNN
+from graphseq.training import Budget as Budget
+from graphseq.training import Claim as Claim
+from graphseq.training import Experiment as Experiment
+from graphseq.training import Loss as Loss
+from graphseq.training import Stage as Stage
+from graphseq.training import Task as Task
+from graphseq.training import evaluate as evaluate
+from graphseq.training import fit as fit
+from graphseq.training import load as load
+from graphseq.training import run as run
+from graphseq.training import save as save
+
+__version__ = "0.1.0"

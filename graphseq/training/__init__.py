@@ -4,8 +4,11 @@ A :class:`Task` yields losses, :func:`fit` steps each of them; see :mod:`graphse
 and :mod:`graphseq.training.loop`.
 """
 
+from graphseq.training.experiment import Claim, Experiment
 from graphseq.training.loop import fit
+from graphseq.training.persistence import load, save
 from graphseq.training.progress import FitResult
+from graphseq.training.run import run
 from graphseq.training.scoring import evaluate
 from graphseq.training.stage import Budget, Stage
 from graphseq.training.stopping import WindowMean
@@ -13,6 +16,8 @@ from graphseq.training.task import Loss, PartlyUsed, Shard, Task
 
 __all__ = [
     "Budget",
+    "Claim",
+    "Experiment",
     "FitResult",
     "Loss",
     "PartlyUsed",
@@ -22,4 +27,7 @@ __all__ = [
     "WindowMean",
     "evaluate",
     "fit",
+    "load",
+    "run",
+    "save",
 ]

@@ -98,12 +98,12 @@ def load_pickle(path: Path | str) -> Any:
             return _ArraysOnly(file, encoding="latin1").load()
         except _RefusedError as error:
             raise ValueError(
-                f"{path} is refused: it asks to run {error}, which no array needs; delete it and "
+                f"{path} is refused: it asks to run {str(error)!r}, which no array needs; delete it and "
                 "download the original"
             ) from None
         # A damaged pickle can make the machine that runs it raise nearly anything.
         except Exception as error:
             raise ValueError(
-                f"{path} is not a complete pickle ({type(error).__name__}: {error}); delete it "
-                "and download it again"
+                f"{path} is not a complete pickle ({type(error).__name__}); delete it and "
+                "download it again"
             ) from error

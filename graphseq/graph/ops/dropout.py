@@ -71,11 +71,15 @@ def draw_seed() -> int:
 
 def keep_mask(shape: torch.Size, p: float, seed: int, device: torch.device) -> Tensor:
     """The boolean mask of kept positions, in torch's int64 (whose low 32 bits are exact)."""
-    a, b = _keys(seed)
     index = torch.arange(shape.numel(), device=device)
+    return (hash_torch(index, seed) >= _threshold(p)).view(shape)
+
+
+def hash_torch(index: Tensor, seed: int) -> Tensor:
+    """The 32-bit hash of each position, int64, by the same steps as the compiled loop."""
+    a, b = _keys(seed)
     mixed = _mix_torch((index & _MASK32) ^ a)
-    mixed = _mix_torch(mixed ^ ((b + (index >> 32)) & _MASK32))
-    return (mixed >= _threshold(p)).view(shape)
+    return _mix_torch(mixed ^ ((b + (index >> 32)) & _MASK32))
 
 
 class _Dropout(torch.autograd.Function):

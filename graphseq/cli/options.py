@@ -1,0 +1,71 @@
+"""The options of each command; tyro makes the parser and the help from these classes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class List:
+    """Every experiment with its data, its model and its claim."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """Versions, devices, what is installed and loads, and where files lie."""
+
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train experiments, shipped ones by name or those of a file, and compare with their claims."""
+
+    seeds: tuple[int, ...] | None = None
+    """Seeds to train; None takes those of the experiment."""
+    out: Path | None = None
+    """Folder for results; None takes runs/EXPERIMENT. Several experiments get one each inside."""
+    device: str = "cpu"
+    """Where to compute, such as cuda or cuda:1."""
+    precision: str = "32-true"
+    """Number format, such as bf16-mixed or 64-true."""
+    compile: bool = False
+    """Compile the model with torch.compile."""
+    resume: bool = False
+    """Continue unfinished seeds from their checkpoints."""
+    tensorboard: bool = False
+    """Write TensorBoard files beside each seed."""
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Train seeds 0 to 9, continuing if interrupted, and write OGB's submission sheet."""
+
+    out: Path | None = None
+    """Folder for results; None takes runs/leaderboard/EXPERIMENT."""
+    device: str = "cpu"
+    """Where to compute, such as cuda or cuda:1."""
+    precision: str = "32-true"
+    """Number format, such as bf16-mixed or 64-true."""
+    compile: bool = False
+    """Compile the model with torch.compile."""
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Score the kept weights of a run again and compare with the recorded numbers."""
+
+    experiment: str | None = None
+    """FILE.py or FILE.py:NAME of a run that was made from a file of your own."""
+    device: str = "cpu"
+    """Where to compute, such as cuda or cuda:1."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Time ops and models against their references."""
+
+    case: str | None = None
+    """One case of the benchmark; None takes all."""
+    json: bool = False
+    """Print JSON."""

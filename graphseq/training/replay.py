@@ -1,0 +1,122 @@
+"""Scoring a finished run once more: the weights that were kept must give the number that was."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from graphseq.training import rng
+from graphseq.training.catalog import find_experiments, pick, shipped
+from graphseq.training.experiment import Experiment
+from graphseq.training.run import fingerprint_of
+from graphseq.training.run_folder import RunFolder, SeedRecord
+from graphseq.training.scoring import evaluate
+from graphseq.training.settings import ELSEWHERE, with_leaves
+from graphseq.training.weights import read_best
+
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """One metric of one seed, as it was recorded and as it is now."""
+
+    seed: int
+    metric: str
+    recorded: float
+    repeated: float
+
+    @property
+    def equal(self) -> bool:
+        """Whether the two agree up to the rounding of another machine."""
+        return abs(self.recorded - self.repeated) <= TOLERANCE * max(1.0, abs(self.recorded))
+
+
+def finished_seeds(folder: Path | str) -> dict[int, SeedRecord]:
+    """The finished seeds of a run.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    records = RunFolder(folder).finished()
+    if not records:
+        raise FileNotFoundError(f"{folder} holds no finished seed; graphseq train --out writes one")
+    return records
+
+
+def experiment_of(folder: Path | str, file: str | None = None) -> Experiment:
+    """The experiment that a run was made from.
+
+    Args:
+        folder: what ``run(out=...)`` wrote.
+        file: ``FILE.py`` or ``FILE.py:NAME`` where the experiment is not a shipped one. The folder
+            says which file that was, but only the caller may say that it shall run.
+
+    Raises:
+        FileNotFoundError: the folder holds no finished seed, or there is no such file.
+        ValueError: there is no such experiment, or its file has to be given.
+    """
+    provenance = next(iter(finished_seeds(folder).values())).provenance
+    if file is not None:
+        return pick({e.name: e for e in find_experiments(file)}, provenance["experiment"])
+    if provenance["file"] is not None:
+        raise ValueError(
+            f"{folder} was made from {provenance['file']}; if you trust that file, "
+            f"add --experiment {provenance['file']}"
+        )
+    return pick(shipped(), provenance["experiment"])
+
+
+def replay(folder: Path | str, experiment: Experiment, *, device: str = "cpu") -> list[Repeated]:
+    """Rebuilds every finished seed of a run and scores validation and test rows again.
+
+    Args:
+        folder: what ``run(out=...)`` wrote.
+        experiment: the experiment that it was made from, as its file has it; the settings that the
+            run had are put into it. Nothing is imported or run because the folder says so.
+        device: where to compute.
+
+    Raises:
+        FileNotFoundError: the folder holds no finished seed, or its weights are gone.
+        ValueError: the experiment is another one, or its data are not those of the run.
+    """
+    answers = []
+    for seed, record in finished_seeds(folder).items():
+        rebuilt = _as_recorded(experiment, record)
+        with rng.fork(seed if rebuilt.data_follows_seed else 0):
+            data = rebuilt.load(seed)
+        recorded_split = record.provenance["split_fingerprint"]
+        if fingerprint_of(data) != recorded_split:
+            raise ValueError(
+                f"{folder}: seed {seed} was trained on other data or splits than "
+                f"experiment {experiment.name} loads now"
+            )
+        with rng.fork(seed):
+            task = rebuilt.build(data, seed)
+            precision = str(record.provenance["precision"])
+            if precision == "64-true":
+                task.double()  # before the weights come: float32 would round them
+            read_best(RunFolder(folder).seed_folder(seed), task)
+            for split in ("val", "test"):
+                scores = evaluate(task, split, device=device, precision=precision)
+                answers += [
+                    Repeated(
+                        seed, f"{split}/{name}", record.result["metrics"][f"{split}/{name}"], score
+                    )
+                    for name, score in scores.items()
+                    if record.result["metrics"].get(f"{split}/{name}") is not None
+                ]
+    return answers
+
+
+def _as_recorded(experiment: Experiment, record: SeedRecord) -> Experiment:
+    name = record.provenance["experiment"]
+    if experiment.name != name:
+        raise ValueError(f"the run was made from {name}, not from {experiment.name}")
+    settings = {
+        path: value
+        for path, value in record.provenance["settings"].items()
+        # Where the data lie is this machine's business.
+        if path != "precision" and path not in ELSEWHERE
+    }
+    return with_leaves(experiment, settings)

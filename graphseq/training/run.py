@@ -1,0 +1,203 @@
+"""``run(experiment)``: every seed through the one loop, each result kept as it lands."""
+
+import dataclasses
+import functools
+import math
+import os
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from graphseq.training import rng
+from graphseq.training.experiment import Experiment, HasDims, check_seeds
+from graphseq.training.loop import fit
+from graphseq.training.progress import FitResult
+from graphseq.training.provenance import command as command_of_process
+from graphseq.training.provenance import commit, hardware, versions
+from graphseq.training.run_folder import RunFolder, SeedRecord, without_nan
+from graphseq.training.settings import leaves
+
+
+@runtime_checkable
+class HasFingerprint(Protocol):
+    """A dataset that can say in one word which rows it trains, chooses and scores on."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal splits."""
+        ...
+
+
+def run(
+    experiment: Experiment,
+    seeds: Sequence[int] | None = None,
+    *,
+    out: Path | str | None = None,
+    device: str = "cpu",
+    precision: str = "32-true",
+    resume: bool = False,
+    progress: bool | None = None,
+    tensorboard: bool = False,
+    compile: bool = False,
+    command: str | None = None,
+    on_seed: Callable[[Mapping[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Trains an experiment with several seeds and sums up.
+
+    Each seed loads its data (once for all seeds if the data do not depend on it), initialises a
+    model, and trains it with :func:`~graphseq.training.loop.fit`; the callers' random numbers go on
+    undisturbed. With ``out``, each finished seed is kept in ``out/seed{n}`` and is not trained
+    again; what is in the folder and what is asked for must have the same settings. Under
+    ``torchrun`` all ranks call this and the first one writes.
+
+    Args:
+        experiment: what to train.
+        seeds: by default the experiment's.
+        out: folder for results; None keeps everything in memory.
+        device: ``cpu``, ``cuda``, ``cuda:1``.
+        precision: as Lightning Fabric names it.
+        resume: continue unfinished seeds from their checkpoints instead of starting them again.
+        progress: show a bar; None shows one on a terminal.
+        tensorboard: write event files beside each seed.
+        compile: compile the model with ``torch.compile``.
+        command: the command line to record, by default that of this process.
+        on_seed: called with the result of each newly trained seed.
+
+    Returns:
+        The content of ``summary.json``, over all finished seeds of the folder. ``std`` is the
+        unbiased one; null where there is one seed.
+
+    Raises:
+        ValueError: the folder holds results of other settings, or the seeds are wrong.
+        TypeError: the parts of the experiment do not fit together.
+        OSError: the folder cannot be written.
+        FloatingPointError: a loss is not finite.
+    """
+    seeds = check_seeds(experiment.seeds if seeds is None else seeds, "run")
+    settings = {**leaves(experiment), "precision": precision}
+    folder = None if out is None else RunFolder(out)
+    records: dict[int, SeedRecord] = {}
+    if folder is not None:
+        folder.check(experiment.name, settings)
+        records = folder.finished()
+    waiting = [seed for seed in seeds if seed not in records]
+    # The same for all seeds.
+    origin = {
+        "experiment": experiment.name,
+        "file": None if experiment.file is None else str(experiment.file),
+        "settings": settings,
+        "device": device,
+        "precision": precision,
+        "compile": compile,
+        "commit": commit(),
+        "versions": versions(),
+        "hardware": hardware(device),
+        "command": command or command_of_process(),
+    }
+    fit_here = functools.partial(
+        fit,
+        budget=experiment.budget,
+        device=device,
+        precision=precision,
+        resume=resume,
+        progress=progress,
+        tensorboard=tensorboard,
+        compile=compile,
+    )
+    data = None
+    for seed in waiting:
+        if data is None or experiment.data_follows_seed:
+            with rng.fork(seed if experiment.data_follows_seed else 0):
+                data = experiment.load(seed)
+        records[seed] = _train(experiment, data, seed, folder, origin, fit_here)
+        if folder is not None and is_first_rank():
+            folder.write_tables(records, summarize(experiment, records))
+        if on_seed is not None:
+            on_seed(records[seed].result)
+    summary = summarize(experiment, records)
+    if folder is not None and is_first_rank():
+        folder.write_tables(records, summary)
+    return summary
+
+
+def fingerprint_of(data: object) -> str | None:
+    """The fingerprint of a dataset's splits; None for a dataset without one."""
+    return data.fingerprint if isinstance(data, HasFingerprint) else None
+
+
+def is_first_rank() -> bool:
+    """Whether this process is the one of its ``torchrun`` group that writes and prints."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _train(
+    experiment: Experiment,
+    data: HasDims,
+    seed: int,
+    folder: RunFolder | None,
+    origin: Mapping[str, Any],
+    fit_here: Callable[..., FitResult],
+) -> SeedRecord:
+    with rng.fork(seed):
+        task = experiment.build(data, seed)
+    provenance = {**origin, "seed": seed, "split_fingerprint": fingerprint_of(data)}
+    if folder is not None and is_first_rank():
+        folder.begin(seed, provenance)
+    fitted = fit_here(task, seed=seed, out=None if folder is None else folder.seed_folder(seed))
+    result = _result(experiment.name, seed, fitted)
+    if folder is not None and is_first_rank():
+        folder.finish(seed, result, task)
+    return SeedRecord(provenance, result)
+
+
+def _result(experiment: str, seed: int, fitted: FitResult) -> dict[str, Any]:
+    """What a seed leaves behind, without its history."""
+    return {
+        "experiment": experiment,
+        "seed": seed,
+        "metrics": dict(fitted.metrics),
+        "best_epoch": fitted.best_epoch,
+        "epochs": fitted.epochs_run,
+        "stopped": fitted.stopped,
+        "seconds": fitted.seconds,
+        "seconds_per_epoch": fitted.seconds_per_epoch,
+        "peak_memory_mb": fitted.peak_memory_mb,
+        "num_parameters": fitted.num_parameters,
+    }
+
+
+def summarize(experiment: Experiment, records: Mapping[int, SeedRecord]) -> dict[str, Any]:
+    """The content of ``summary.json``: mean, unbiased std and values of each metric over seeds."""
+    seeds = sorted(records)
+    results = [records[seed].result for seed in seeds]
+    origins = [records[seed].provenance for seed in seeds]
+    metrics = dict.fromkeys(name for result in results for name in result["metrics"])
+    summary = {
+        "experiment": experiment.name,
+        "seeds": seeds,
+        "metrics": {name: _spread([r["metrics"].get(name) for r in results]) for name in metrics},
+        "num_parameters": results[-1]["num_parameters"],
+        "epochs": [result["epochs"] for result in results],
+        "seconds": sum(result["seconds"] for result in results),
+        "seconds_per_epoch": statistics.fmean(result["seconds_per_epoch"] for result in results),
+        "peak_memory_mb": max(result["peak_memory_mb"] for result in results),
+        "claim": None if experiment.claim is None else dataclasses.asdict(experiment.claim),
+        "notes": experiment.notes,
+        "settings": dict(origins[-1]["settings"]),
+        "versions": origins[-1]["versions"],
+        "hardware": origins[-1]["hardware"],
+        "commit": origins[-1]["commit"],
+        "command": origins[-1]["command"],
+        "split_fingerprints": [origin["split_fingerprint"] for origin in origins],
+    }
+    return without_nan(summary)
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, Any]:
+    """Mean and unbiased standard deviation, null where one seed or a missing value forbids it."""
+    numbers = [float("nan") if value is None else float(value) for value in values]
+    if not all(map(math.isfinite, numbers)):
+        return {"mean": None, "std": None, "values": numbers}
+    std = statistics.stdev(numbers) if len(numbers) > 1 else None
+    return {"mean": statistics.fmean(numbers), "std": std, "values": numbers}
