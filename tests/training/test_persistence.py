@@ -1,0 +1,199 @@
+"""A model saved and loaded is the model; nothing in its files is run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from graphseq.graph.models import DAGNN
+from graphseq.training.persistence import load, save
+from graphseq.training.weights import read_weights, write_weights
+
+
+class Mine(nn.Module):
+    """A user's model that keeps its arguments."""
+
+    def __init__(self, width: int, sizes: tuple[int, ...] = (1, 2), dtype: Any = None) -> None:
+        super().__init__()
+        self.width, self.sizes, self.dtype = width, sizes, dtype
+        self.layers = nn.Sequential(nn.Linear(width, width), nn.BatchNorm1d(width), nn.Dropout(0.5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+class Forgetful(nn.Module):
+    """A user's model that does not."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(width, 1)
+
+
+class Tied(nn.Module):
+    """Two names for one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 3)
+        self.second = nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+
+
+class Wrong(Mine):
+    """Keeps another argument than it was given."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.width = width + 1
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    first, second = a.state_dict(), b.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_round_trip_of_a_graphseq_model(tmp_path: Path) -> None:
+    model = DAGNN(5, 3, hidden_channels=4, num_hops=2, dropout=0.25, batch_norm=True)
+    model(torch.rand(4, 5), torch.tensor([[0, 1], [1, 0]]))  # moves the batch statistics
+    save(model, tmp_path / "model")
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {
+        "model.safetensors",
+        "model.json",
+    }
+    loaded = load(tmp_path / "model")
+    assert type(loaded) is DAGNN
+    assert (loaded.num_hops, loaded.dropout, loaded.training) == (2, 0.25, False)
+    assert same(loaded, model)
+    x, graph = torch.rand(4, 5), torch.tensor([[0, 1, 2], [1, 2, 3]])
+    assert torch.equal(loaded(x, graph), model.eval()(x, graph))
+
+
+def test_round_trip_of_a_users_model(tmp_path: Path) -> None:
+    model = Mine(3, sizes=(4, 5)).double()
+    model.layers(torch.rand(6, 3, dtype=torch.float64))
+    save(model, tmp_path)
+    with pytest.raises(
+        ValueError, match=r"test_persistence:Mine, which is no public class.*classes="
+    ):
+        load(tmp_path)
+    loaded = load(tmp_path, classes=[Forgetful, Mine])
+    assert isinstance(loaded, Mine)
+    assert same(loaded, model.float())
+
+
+def test_saving_twice_replaces(tmp_path: Path) -> None:
+    save(Mine(3), tmp_path)
+    second = Mine(4)
+    save(second, tmp_path)
+    assert same(load(tmp_path, classes=[Mine]), second)
+
+
+def test_tied_weights(tmp_path: Path) -> None:
+    model = Tied()
+    save(model, tmp_path)
+    loaded = load(tmp_path, classes=[Tied])
+    assert same(loaded, model)
+    assert loaded.second.weight is loaded.first.weight  # type: ignore[union-attr]
+
+
+def test_arguments_that_are_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"does not keep its argument width; set self\.width"):
+        save(Forgetful(3), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    model = Forgetful(3)
+    save(model, tmp_path, arguments={"width": 3})
+    assert same(load(tmp_path, classes=[Forgetful]), model)
+
+
+def test_arguments_that_are_wrong_are_found_when_saving(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Wrong\(\*\*\{'width': 4\}\) has other weights"):
+        save(Wrong(3), tmp_path)
+    with pytest.raises(ValueError, match="Forgetful does not take these arguments"):
+        save(Forgetful(3), tmp_path, arguments={"depth": 3})
+    with pytest.raises(TypeError, match=r"Mine\.dtype is a dtype, which JSON cannot hold"):
+        save(Mine(3, dtype=torch.float32), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_saving_draws_no_random_numbers(tmp_path: Path) -> None:
+    model = Mine(3)
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    save(model, tmp_path)
+    load(tmp_path, classes=[Mine])
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["os:system", "torch.nn.modules.linear:Linear", "graphseq.cli:main", "graphseq", "", ":"],
+)
+def test_only_graphseqs_modules_are_made(tmp_path: Path, name: str) -> None:
+    save(Mine(3), tmp_path)
+    card = json.loads((tmp_path / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps({**card, "class": name}))
+    with pytest.raises(ValueError, match="no public class of graphseq"):
+        load(tmp_path, classes=[Mine])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"class": "x", "arguments": 3}', "\x00"])
+def test_damaged_card(tmp_path: Path, text: str) -> None:
+    save(Mine(3), tmp_path)
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(ValueError, match=r"model\.json is damaged"):
+        load(tmp_path, classes=[Mine])
+
+
+def test_damaged_weights(tmp_path: Path) -> None:
+    save(Mine(3), tmp_path)
+    path = tmp_path / "model.safetensors"
+    whole = path.read_bytes()
+    for length in (0, 4, 20, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"model\.safetensors is damaged") as caught:
+            load(tmp_path, classes=[Mine])
+        assert "\n" not in str(caught.value)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"no weights at .*model\.safetensors"):
+        load(tmp_path, classes=[Mine])
+
+
+def test_weights_of_another_model(tmp_path: Path) -> None:
+    save(Mine(3), tmp_path)
+    write_weights(tmp_path / "model.safetensors", Mine(4).state_dict())
+    with pytest.raises(ValueError, match=r"model\.safetensors does not fit Mine: .*size mismatch"):
+        load(tmp_path, classes=[Mine])
+    write_weights(tmp_path / "model.safetensors", {"other": torch.zeros(1)})
+    with pytest.raises(ValueError, match=r"missing \['layers.*unexpected \['other'\]"):
+        load(tmp_path, classes=[Mine])
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no .*model\.json; save"):
+        load(tmp_path / "nothing")
+
+
+def test_weights_of_every_kind_of_tensor(tmp_path: Path) -> None:
+    state = {
+        "transposed": torch.arange(6.0).reshape(2, 3).T,
+        "half": torch.ones(2, dtype=torch.bfloat16),
+        "scalar": torch.tensor(3),
+        "flags": torch.tensor([True, False]),
+        "none": torch.zeros(0, 4),
+    }
+    write_weights(tmp_path / "w.safetensors", state)
+    found = read_weights(tmp_path / "w.safetensors")
+    assert all(torch.equal(found[k], v) and found[k].dtype == v.dtype for k, v in state.items())
+    write_weights(tmp_path / "w.safetensors", {})
+    assert read_weights(tmp_path / "w.safetensors") == {}
+
+
+def test_state_that_is_no_tensor_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="count is a int, which safetensors cannot hold"):
+        write_weights(tmp_path / "w.safetensors", {"count": 3})
+    assert list(tmp_path.iterdir()) == []
