@@ -1,0 +1,237 @@
+"""Compiled CPU loops behind scatter and segment: groups in parallel, serial inside a group.
+
+Elements arrive as a matrix ``src [E, F]``. A group is a run of ``order [E]``: group i holds the
+elements ``order[ptr[i]], ..., order[ptr[i + 1] - 1]``. Scatter gets ``order`` from a counting sort,
+a segment has ``order = 0, 1, ..., E - 1``. Each group is summed by one thread in a fixed order,
+so results do not depend on the number of threads. The inner loop runs over F and vectorises.
+
+Where the gradient of an element needs nothing of its neighbours, the backward loop runs over
+elements instead, in the caller's order: it streams through src and the gradient and only reads
+the small per-group rows at random (85 against 131 ms for max, E = 1.17 M shuffled, F = 64).
+
+Callers have checked ranges, dtypes and contiguity.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from graphseq.kernels import kernel, prange
+
+Array = NDArray[Any]
+
+
+def empty(rows: int, like: Tensor) -> Tensor:
+    """Uninitialised ``[rows, F]`` of like's dtype, in numpy's memory.
+
+    numpy asks the kernel for huge pages and torch does not. A 300 MB gradient is then dominated by
+    page faults: 128 ms to write one in torch's memory, 45 ms in numpy's.
+    """
+    dtype = torch.empty(0, dtype=like.dtype).numpy().dtype
+    return torch.from_numpy(np.empty((rows, like.shape[1]), dtype))
+
+
+@kernel()
+def counting_sort(index: Array, size: int) -> tuple[Array, Array]:
+    """ptr [size + 1] and the stable order [E] of the elements by group."""
+    ptr = np.zeros(size + 1, np.int64)
+    for group in index:
+        ptr[group + 1] += 1
+    for i in range(size):
+        ptr[i + 1] += ptr[i]
+    free = ptr[:size].copy()
+    order = np.empty(index.shape[0], np.int64)
+    for e in range(index.shape[0]):
+        order[free[index[e]]] = e
+        free[index[e]] += 1
+    return ptr, order
+
+
+@kernel()
+def start_of(part: int, parts: int, ptr: Array) -> int:
+    """First group of a part, when parts are to hold equally many elements plus groups.
+
+    Equal numbers of groups would leave the thread with the hubs working alone.
+    """
+    size = ptr.shape[0] - 1
+    target = (ptr[size] + size) * part // parts
+    low, high = 0, size
+    while low < high:
+        middle = (low + high) // 2
+        if ptr[middle] + middle < target:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel(parallel=True)
+def sum_groups(src: Array, ptr: Array, order: Array, parts: int, out: Array) -> None:
+    """out_i = sum of the group, 0 where it is empty."""
+    for part in prange(parts):
+        for i in range(start_of(part, parts, ptr), start_of(part + 1, parts, ptr)):
+            total = out[i]
+            total[:] = 0
+            for k in range(ptr[i], ptr[i + 1]):
+                row = src[order[k]]
+                for f in range(row.shape[0]):
+                    total[f] += row[f]
+
+
+@kernel(parallel=True)
+def spread_groups(values: Array, index: Array, out: Array) -> None:
+    """out_e = values of e's group."""
+    for e in prange(index.shape[0]):
+        row, target = values[index[e]], out[e]
+        for f in range(row.shape[0]):
+            target[f] = row[f]
+
+
+@kernel(parallel=True)
+def extremum_groups(
+    src: Array, ptr: Array, order: Array, largest: bool, parts: int, out: Array, ties: Array
+) -> None:
+    """Largest or smallest entry (0 where the group is empty) and how many entries reach it."""
+    for part in prange(parts):
+        for i in range(start_of(part, parts, ptr), start_of(part + 1, parts, ptr)):
+            best, tied = out[i], ties[i]
+            best[:] = 0
+            tied[:] = 0
+            if ptr[i] < ptr[i + 1]:
+                best[:] = src[order[ptr[i]]]
+                tied[:] = 1
+            for k in range(ptr[i] + 1, ptr[i + 1]):
+                row = src[order[k]]
+                for f in range(row.shape[0]):
+                    new, old = row[f], best[f]
+                    wins = (new > old if largest else new < old) or new != new  # NaN stays
+                    tied[f] = 1 if wins else tied[f] + (new == old)
+                    best[f] = new if wins else old
+
+
+@kernel(parallel=True)
+def extremum_gradient(src: Array, index: Array, best: Array, share: Array, out: Array) -> None:
+    """share of the group's gradient where the element reaches the extremum."""
+    for e in prange(index.shape[0]):
+        row, target = src[e], out[e]
+        goal, part = best[index[e]], share[index[e]]
+        for f in range(row.shape[0]):
+            target[f] = part[f] if row[f] == goal[f] else 0
+
+
+@kernel(parallel=True)
+def multiply_groups(src: Array, ptr: Array, order: Array, parts: int, out: Array) -> None:
+    """out_i = product of the group, 1 where it is empty."""
+    for part in prange(parts):
+        for i in range(start_of(part, parts, ptr), start_of(part + 1, parts, ptr)):
+            product = out[i]
+            product[:] = 1
+            for k in range(ptr[i], ptr[i + 1]):
+                row = src[order[k]]
+                for f in range(row.shape[0]):
+                    product[f] *= row[f]
+
+
+@kernel(parallel=True)
+def multiply_gradient(
+    grad: Array, src: Array, ptr: Array, order: Array, parts: int, out: Array
+) -> None:
+    """grad_i times the product of the others: those before e times those after e, no division."""
+    for part in prange(parts):
+        product = np.empty(src.shape[1], src.dtype)
+        for i in range(start_of(part, parts, ptr), start_of(part + 1, parts, ptr)):
+            product[:] = 1
+            for k in range(ptr[i], ptr[i + 1]):
+                row, target = src[order[k]], out[order[k]]
+                for f in range(row.shape[0]):
+                    target[f] = product[f]
+                    product[f] *= row[f]
+            product[:] = grad[i]
+            for k in range(ptr[i + 1] - 1, ptr[i] - 1, -1):
+                row, target = src[order[k]], out[order[k]]
+                for f in range(row.shape[0]):
+                    target[f] *= product[f]
+                    product[f] *= row[f]
+
+
+@kernel()
+def find_shift(src: Array, ptr: Array, order: Array, i: int, shift: Array) -> None:
+    """The group's maximum, or 0 where that is infinite and x - max would be NaN."""
+    shift[:] = -np.inf
+    for k in range(ptr[i], ptr[i + 1]):
+        row = src[order[k]]
+        for f in range(row.shape[0]):
+            shift[f] = row[f] if row[f] > shift[f] else shift[f]
+    for f in range(shift.shape[0]):
+        shift[f] = 0 if abs(shift[f]) == np.inf else shift[f]
+
+
+@kernel(parallel=True)
+def softmax_groups(src: Array, ptr: Array, order: Array, parts: int, out: Array) -> None:
+    """out_e = exp(src_e - max) / sum of exp(src - max); 0 in a group of nothing but -inf."""
+    for part in prange(parts):
+        shift = np.empty(src.shape[1], src.dtype)
+        total = np.empty(src.shape[1], src.dtype)
+        for i in range(start_of(part, parts, ptr), start_of(part + 1, parts, ptr)):
+            find_shift(src, ptr, order, i, shift)
+            total[:] = 0
+            for k in range(ptr[i], ptr[i + 1]):
+                row, target = src[order[k]], out[order[k]]
+                for f in range(row.shape[0]):
+                    target[f] = np.exp(row[f] - shift[f])
+                    total[f] += target[f]
+            for f in range(total.shape[0]):
+                total[f] = 1 if total[f] == 0 else total[f]
+            for k in range(ptr[i], ptr[i + 1]):
+                target = out[order[k]]
+                for f in range(target.shape[0]):
+                    target[f] /= total[f]
+
+
+@kernel(parallel=True)
+def softmax_gradient(
+    grad: Array, prob: Array, ptr: Array, order: Array, parts: int, out: Array
+) -> None:
+    """prob_e (grad_e - sum over the group of grad prob)."""
+    for part in prange(parts):
+        mean = np.empty(prob.shape[1], prob.dtype)
+        for i in range(start_of(part, parts, ptr), start_of(part + 1, parts, ptr)):
+            mean[:] = 0
+            for k in range(ptr[i], ptr[i + 1]):
+                row, p = grad[order[k]], prob[order[k]]
+                for f in range(row.shape[0]):
+                    mean[f] += row[f] * p[f]
+            for k in range(ptr[i], ptr[i + 1]):
+                row, p, target = grad[order[k]], prob[order[k]], out[order[k]]
+                for f in range(row.shape[0]):
+                    target[f] = p[f] * (row[f] - mean[f])
+
+
+@kernel(parallel=True)
+def logsumexp_groups(src: Array, ptr: Array, order: Array, parts: int, out: Array) -> None:
+    """out_i = max + log(sum of exp(src - max)), -inf where the group is empty."""
+    for part in prange(parts):
+        shift = np.empty(src.shape[1], src.dtype)
+        for i in range(start_of(part, parts, ptr), start_of(part + 1, parts, ptr)):
+            find_shift(src, ptr, order, i, shift)
+            total = out[i]
+            total[:] = 0
+            for k in range(ptr[i], ptr[i + 1]):
+                row = src[order[k]]
+                for f in range(row.shape[0]):
+                    total[f] += np.exp(row[f] - shift[f])
+            for f in range(total.shape[0]):
+                total[f] = shift[f] + np.log(total[f])
+
+
+@kernel(parallel=True)
+def logsumexp_gradient(grad: Array, src: Array, index: Array, result: Array, out: Array) -> None:
+    """grad_i exp(src_e - out_i), the softmax; 0 in a group of nothing but -inf."""
+    for e in prange(index.shape[0]):
+        row, target = src[e], out[e]
+        part, lse = grad[index[e]], result[index[e]]
+        for f in range(row.shape[0]):
+            target[f] = 0 if lse[f] == -np.inf else part[f] * np.exp(row[f] - lse[f])
