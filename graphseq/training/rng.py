@@ -41,16 +41,17 @@ def seed_all(seed: int) -> None:
 def get_state() -> RngState:
     """All generator states as tensors and numbers, so that a safe loader can read them back."""
     _, python, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
-    if kind != "MT19937":
+    numpy = np.random.get_state(legacy=False)  # noqa: NPY002
+    if numpy["bit_generator"] != "MT19937":
+        kind = numpy["bit_generator"]
         raise ValueError(f"rng: NumPy's global generator is {kind}, not MT19937; cannot save it")
     return {
         "python": {"words": torch.tensor(python, dtype=torch.int64), "gauss": gauss},
         "numpy": {
-            "words": torch.from_numpy(np.asarray(keys).astype(np.int64)),
-            "position": int(position),
-            "has_gauss": int(has_gauss),
-            "gauss": float(cached),
+            "words": torch.from_numpy(numpy["state"]["key"].astype(np.int64)),
+            "position": int(numpy["state"]["pos"]),
+            "has_gauss": int(numpy["has_gauss"]),
+            "gauss": float(numpy["gauss"]),
         },
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],

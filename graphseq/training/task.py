@@ -104,6 +104,11 @@ class Task(nn.Module, ABC):
         ...         return {"mse": (predictions["out"] - predictions["y"]).square().mean().item()}
         ...     def stages(self):
         ...         return [Stage(epochs=100, monitors=("val/mse",))]
+        >>> from graphseq.training import fit
+        >>> x = torch.eye(3)
+        >>> result = fit(Line(nn.Linear(3, 1), x, y=torch.tensor([1.0, 2.0, 3.0])))
+        >>> result.metrics["test/mse"] < 0.01
+        True
     """
 
     model: nn.Module
