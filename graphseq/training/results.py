@@ -1,0 +1,104 @@
+"""Committed results: one CSV per experiment with a row per seed, and the table made from them."""
+
+import csv
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from graphseq.files import atomic_write_text
+from graphseq.training.experiment import Experiment, name_of
+from graphseq.training.settings import leaves
+
+Rows = Sequence[Mapping[str, str]]
+
+HEADER = ("experiment", "metric", "result (%)", "seeds", "paper (%)", "difference", "s per seed")
+START, END = "<!-- results: start -->", "<!-- results: end -->"
+
+
+def keep(folder: Path | str, experiments: Mapping[str, Experiment], results: Path | str) -> Path:
+    """Copies the rows of a finished run to ``results/<experiment>.csv``.
+
+    Args:
+        folder: what ``graphseq train --out`` wrote.
+        experiments: the shipped experiments by name.
+        results: folder of committed results.
+
+    Raises:
+        FileNotFoundError: the folder holds no finished run.
+        ValueError: the run was made with other settings than the experiment of its name.
+    """
+    folder, results = Path(folder), Path(results)
+    if not (folder / "summary.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no summary.json; finish the run first")
+    summary = json.loads((folder / "summary.json").read_text())
+    name = summary["experiment"]
+    if name not in experiments:
+        raise ValueError(f"{folder}: {name} is no shipped experiment; only those are kept")
+    ours = json.loads(json.dumps(leaves(experiments[name])))
+    other = [path for path in ours if ours[path] != summary["settings"].get(path)]
+    if other:
+        raise ValueError(
+            f"{folder}: {other[0]} was {summary['settings'].get(other[0])!r}, the experiment "
+            f"{name} says {ours[other[0]]!r}; only runs without overrides are kept"
+        )
+    path = results / f"{name}.csv"
+    atomic_write_text(path, (folder / "runs.csv").read_text())
+    return path
+
+
+def read(path: Path) -> Rows:
+    """The rows of one results file, one per seed."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def markdown(experiments: Mapping[str, Experiment], results: Path | str) -> str:
+    """The table of everything that was run, and the names of what was not."""
+    results = Path(results)
+    lines = [_line(HEADER), _line(["---"] * len(HEADER))]
+    missing = []
+    for name, experiment in experiments.items():
+        path = results / f"{name}.csv"
+        if path.is_file():
+            lines.append(_line(_cells(experiment, read(path))))
+        else:
+            missing.append(f"`{name}`")
+    text = "\n".join(lines)
+    return text + (f"\n\nDeclared and not run yet: {', '.join(missing)}." if missing else "")
+
+
+def insert(path: Path | str, table: str) -> None:
+    """Replaces what stands between the two result markers of a Markdown file.
+
+    Raises:
+        ValueError: the file has no such pair of markers.
+    """
+    path = Path(path)
+    text = path.read_text()
+    before, found, rest = text.partition(START)
+    _, closed, after = rest.partition(END)
+    if not found or not closed:
+        raise ValueError(f"{path}: no place for the table; add the lines {START} and {END}")
+    atomic_write_text(path, f"{before}{START}\n{table}\n{END}{after}")
+
+
+def _cells(experiment: Experiment, rows: Rows) -> list[str]:
+    claim = experiment.claim
+    metric = claim.metric if claim else "test/acc"
+    values = [100 * float(row[metric]) for row in rows]
+    mean = statistics.fmean(values)
+    std = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    paper, difference = "-", "-"
+    if claim:
+        paper = f"{100 * claim.value:.1f}" + (f" ± {100 * claim.std:.1f}" if claim.std else "")
+        gap = mean / 100 - claim.value
+        inside = "within" if abs(gap) <= claim.tolerance else "outside"
+        difference = f"{100 * gap:+.2f} ({inside} {100 * claim.tolerance:.1f})"
+    seconds = statistics.median(float(row["seconds"]) for row in rows)
+    name = f"`{experiment.name}` ({name_of(experiment.model)})"
+    return [name, metric, f"{mean:.2f}{std}", str(len(rows)), paper, difference, f"{seconds:.1f}"]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

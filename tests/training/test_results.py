@@ -1,0 +1,73 @@
+"""Committed results: only finished runs with the shipped settings, and a table that adds up."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from graphseq.training import Budget, Claim, Experiment, results
+from graphseq.training.settings import leaves
+
+
+def data(size: int = 3) -> None:
+    raise AssertionError("a table needs no data")
+
+
+def task(model: nn.Module, data: object) -> None:
+    raise AssertionError("a table needs no task")
+
+
+def experiment(size: int = 3, tolerance: float = 0.05) -> Experiment:
+    return Experiment(
+        name="line",
+        data=partial(data, size=size),
+        model=partial(nn.Identity),
+        task=partial(task),
+        budget=Budget(epochs=2),
+        seeds=range(2),
+        claim=Claim("test/acc", 0.8, 0.01, source="nowhere", tolerance=tolerance),
+    )
+
+
+def finished(folder: Path, settings: dict[str, object]) -> Path:
+    folder.mkdir()
+    summary = {"experiment": "line", "settings": json.loads(json.dumps(settings))}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "runs.csv").write_text("seed,test/acc,seconds\n0,0.81,3.0\n1,0.83,5.0\n")
+    return folder
+
+
+def test_a_finished_run_is_kept_and_stands_in_the_table(tmp_path: Path) -> None:
+    line = experiment()
+    results.keep(finished(tmp_path / "run", leaves(line)), {"line": line}, tmp_path)
+    table = results.markdown({"line": line}, tmp_path)
+    assert "| 82.00 ± 1.41 | 2 | 80.0 ± 1.0 | +2.00 (within 5.0) | 4.0 |" in table
+    assert "not run" not in table
+    strict = results.markdown({"line": experiment(tolerance=0.01)}, tmp_path)
+    assert "+2.00 (outside 1.0)" in strict
+
+
+def test_what_was_not_run_is_said(tmp_path: Path) -> None:
+    assert "not run yet: `line`" in results.markdown({"line": experiment()}, tmp_path)
+
+
+def test_a_run_with_overrides_is_refused(tmp_path: Path) -> None:
+    folder = finished(tmp_path / "run", leaves(experiment(size=4)))
+    with pytest.raises(ValueError, match=r"data\.size was 4, the experiment line says 3"):
+        results.keep(folder, {"line": experiment()}, tmp_path)
+    with pytest.raises(ValueError, match="no shipped experiment"):
+        results.keep(folder, {}, tmp_path)
+    with pytest.raises(FileNotFoundError, match="finish the run first"):
+        results.keep(tmp_path, {"line": experiment()}, tmp_path)
+
+
+def test_the_table_goes_between_its_markers(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text(f"before\n{results.START}\nold\n{results.END}\nafter\n")
+    results.insert(page, "new")
+    assert page.read_text() == f"before\n{results.START}\nnew\n{results.END}\nafter\n"
+    page.write_text("no markers")
+    with pytest.raises(ValueError, match="no place for the table"):
+        results.insert(page, "new")
