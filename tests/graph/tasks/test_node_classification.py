@@ -1,4 +1,4 @@
-"""Node classification: the loss of shards adds up, the loop learns, the callers' generators rest."""
+"""Node classification: shards add up, training learns, the callers' generators rest."""
 
 import random
 
