@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch_geometric.utils import remove_self_loops, to_undirected
 
 from graphseq.graph.csr import CSR
 from graphseq.graph.data import NodeData, coauthor, planetoid
@@ -64,8 +65,8 @@ def random_graph(name: str, shrink: int = 1) -> Graph:
     generator = torch.Generator().manual_seed(0)
     ends = torch.rand(2, edges, generator=generator, dtype=torch.float64)
     ends[1] = ends[1] ** 2  # heavy-tailed degrees, as citation counts are
-    ends = (ends * nodes).long()
-    edge_index = torch.cat([ends, ends.flip(0)], dim=1)
+    edge_index, _ = remove_self_loops((ends * nodes).long())
+    edge_index = to_undirected(edge_index, num_nodes=nodes)  # drops the few repeated pairs
     x: Tensor | CSR
     if stored is None:
         x = torch.randn(nodes, features, generator=generator)
