@@ -125,6 +125,7 @@ class _Run:
         self.keeper, self.report, self.saved, self.compile = keeper, report, saved, compile
         self.state = TaskState(task)
         self.progress = Progress(**saved["progress"]) if saved else Progress()
+        self.progress.require_within(stages)
         self.meter = LossMeter(self.progress.losses)
         self.started = time.perf_counter() - self.progress.seconds
         if world.fabric.device.type == "cuda":
@@ -153,10 +154,11 @@ class _Run:
         with frozen(others), self.units.set_up(self.compile):
             if self.saved is not None:
                 self._restore(self.saved)
-            if stage.epochs == 0 and not progress.rows:
-                self._record(stage, {"stage": stage.name, "epoch": 0}, evaluated=True)
             while (reason := stop_reason(stage, progress)) is None:
                 self._train_epoch(stage)
+            if not progress.best:  # a stage of no epochs: what it has is what it started with
+                row = {"stage": stage.name, "epoch": progress.epoch}
+                self._record(stage, row, evaluated=True)
             self.keeper.save(self._payload)
         return reason
 
@@ -228,7 +230,7 @@ class _Run:
         }
         return {
             "progress": vars(self.progress),
-            "parameters": self.state.parameters(),
+            "parameters": {name: p.detach() for name, p in self.state.parameters().items()},
             "units": self.units.state_dict(),
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "ranks": self.world.gather_objects(mine),

@@ -1,7 +1,7 @@
 """How far a run is, and what it returns: everything about it that is not a weight."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,19 @@ class Progress:
     def rows(self) -> list[dict[str, Any]]:
         """History of this stage."""
         return self.history[self.first_row :]
+
+    def require_within(self, stages: Sequence[Stage]) -> None:
+        """Check that a resumed run has not yet done more than it is now allowed.
+
+        Raises:
+            ValueError: If it has.
+        """
+        stage, done = stages[self.stage], self.epoch + (self.batch > 0)
+        if done > stage.epochs:
+            raise ValueError(
+                f"fit: the checkpoint is in epoch {done} of stage {stage.name!r}, beyond the "
+                f"budget of {stage.epochs}; allow more epochs, or start again without resume"
+            )
 
     def start_next_stage(self) -> None:
         """Forget what belonged to the stage that is over."""

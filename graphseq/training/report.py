@@ -4,6 +4,7 @@ import csv
 import io
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,10 @@ class Report:
         tensorboard: bool,
         history: Sequence[Row] = (),
     ) -> None:
-        self._csv = None if out is None else CsvLog(out / "history.csv", history)
         self._show = sys.stderr.isatty() if progress is None else progress
         self._bar: Any = None
         self._events: Any = _events(out, len(history)) if tensorboard else None
+        self._csv = None if out is None else CsvLog(out / "history.csv", history)
         self._rows = len(history)
 
     def start(self, stage: Stage, done: int) -> None:
@@ -100,8 +101,13 @@ class CsvLog:
             self._file = self._rewritten()
         else:
             with writing(self._path):
-                self._file.write(self._text([row]))
-                self._file.flush()
+                try:
+                    self._file.write(self._text([row]))
+                    self._file.flush()
+                except OSError:
+                    with suppress(OSError):  # closing tries to write again
+                        self._file.close()
+                    raise
 
     def close(self) -> None:
         """Close the file."""
