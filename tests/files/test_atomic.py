@@ -147,7 +147,6 @@ def test_kill_at_any_moment_leaves_one_whole_version(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"a" * (1 << 20))
     moments = random.Random(0)
-    seen = set()
     for _ in range(12):
         command = [sys.executable, "-c", KILLED, atomic.__file__, str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
@@ -158,6 +157,3 @@ def test_kill_at_any_moment_leaves_one_whole_version(tmp_path):
         content = path.read_bytes()
         assert len(content) == 1 << 20
         assert content in (b"a" * len(content), b"b" * len(content))
-        seen.add(content[:1])
-    assert path.stat().st_mtime > 0
-    assert seen  # which of the two it was depends on the moment

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 import urllib.request
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -23,7 +24,8 @@ class Server(BaseHTTPRequestHandler):
         if length is not None:
             self.send_header("Content-Length", str(length))
         self.end_headers()
-        self.wfile.write(CONTENT)
+        with suppress(ConnectionError):  # clients that have seen enough hang up
+            self.wfile.write(CONTENT)
 
     def log_message(self, *_):
         pass

@@ -3,7 +3,7 @@
 from graphseq.graph.data.digits import digits
 from graphseq.graph.data.node_data import NodeData
 from graphseq.graph.data.npz_graphs import amazon, citation_full, coauthor
-from graphseq.graph.data.ogbn_arxiv import ogbn_arxiv
+from graphseq.graph.data.ogb_nodes import ogbn_arxiv
 from graphseq.graph.data.own_files import graph_from_files
 from graphseq.graph.data.own_graph import graph_from_arrays
 from graphseq.graph.data.planetoid import planetoid

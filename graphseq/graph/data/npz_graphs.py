@@ -161,6 +161,11 @@ def read_npz_graph(path: Path | str) -> tuple[csr_matrix, Tensor, Tensor]:
             f"{path} pairs a {edges.shape} adjacency with {features.shape} features; delete it and "
             "download it again"
         )
+    if arrays["labels"].shape != (features.shape[0],):
+        raise ValueError(
+            f"{path} holds labels of shape {arrays['labels'].shape} for {features.shape[0]} nodes; "
+            "delete it and download it again"
+        )
     features.data = (features.data > 0).astype(np.float32)
     edge_index = simple_edges(edges.row, edges.col, edges.shape[0])
     return features, edge_index, torch.from_numpy(arrays["labels"].astype(np.int64))

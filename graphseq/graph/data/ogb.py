@@ -9,6 +9,8 @@ is an error that says which argument answers it.
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,6 +80,7 @@ def ogb_folder(release: Release, *, root: Path | str | None, download: bool) -> 
     archive = target.with_suffix(".zip")
     fetch(release.url, archive)
     try:
+        shutil.rmtree(target, ignore_errors=True)  # another version, fetched earlier
         extract_zip(archive, target, top=release.top)
     finally:
         archive.unlink(missing_ok=True)
@@ -99,11 +102,14 @@ def read_table(path: Path, dtype: type[np.generic]) -> np.ndarray:
 
     with reading(path, "csv.gz table"), open(path, "rb") as file:
         try:
-            # copy: what pandas hands out may be read-only, which torch must not see.
-            return pandas.read_csv(file, compression="gzip", header=None).to_numpy(dtype, copy=True)
+            frame = pandas.read_csv(file, compression="gzip", header=None, dtype=dtype)
         except ValueError as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"{path} is not a table of numbers ({reason})") from error
+    table = frame.to_numpy(copy=True)  # what pandas hands out otherwise may be read-only
+    if table.dtype != dtype or np.isnan(table).any():
+        raise ValueError(f"{path} is not a table of numbers (a field is empty or no number)")
+    return table
 
 
 @contextmanager
@@ -140,11 +146,11 @@ def load_arrays(path: Path) -> dict[str, Any]:
             content = torch.load(file, map_location="cpu", weights_only=True)
         # A damaged file can make the machine that unpickles it raise nearly anything.
         except Exception as error:
-            line = next((text for text in str(error).splitlines() if "Unsupported" in text), "")
+            named = re.search(r"GLOBAL (\S+)", str(error))
+            reason = f"it asks to run {named[1]}" if named else type(error).__name__
             raise ValueError(
-                f"{path} is not a complete file of arrays "
-                f"({line.partition('. Please')[0] or type(error).__name__}); delete it and "
-                "download it again"
+                f"{path} is not a complete file of arrays ({reason}); delete it and download it "
+                "again"
             ) from error
     if not isinstance(content, dict):
         raise ValueError(

@@ -1,7 +1,9 @@
 """Reading pickles that hold arrays and plain containers, and nothing else.
 
-Unpickling calls whatever a file names. Here the names are a short list, and most of them lead to
-harmless stand-ins; a file that names anything else is refused before it can do anything.
+Unpickling calls whatever a file names. Here the names are a short list, and nearly all of them lead
+to records that only take down what the file says; a file that names anything else is refused before
+it can do anything. Arrays are made from the records by our own checks: numpy trusts the flags that
+a pickled dtype carries, and wrong ones make it follow numbers as if they were addresses.
 """
 
 import pickle
@@ -13,6 +15,51 @@ import numpy as np
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+_KINDS = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"}
+
+
+class _DtypeRecord:
+    """Stands in for ``numpy.dtype``."""
+
+    def __init__(self, code: str, align: bool, copy: bool) -> None:
+        self.code, self.order = code, "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = state[1]
+
+    def dtype(self) -> np.dtype:
+        if self.code not in _KINDS or self.order not in "<>=|":
+            raise ValueError(f"type {self.order}{self.code}")
+        return np.dtype(self.order + self.code)
+
+
+class ArrayRecord:
+    """Stands in for ``numpy.ndarray``."""
+
+    _state: tuple[Any, ...] = ()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._state = state
+
+    def array(self, path: Path | str) -> np.ndarray:
+        """The array, once its parts are seen to make one.
+
+        Args:
+            path: The file of the record, for the message.
+
+        Raises:
+            ValueError: They do not, or it holds something else than numbers.
+        """
+        try:
+            _, shape, record, fortran, raw = self._state
+            raw = raw.encode("latin1") if isinstance(raw, str) else raw  # Python 2 wrote strings
+            flat = np.frombuffer(raw, record.dtype())
+            return flat.reshape(shape, order="F" if fortran else "C").copy()
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} holds a damaged array ({error}); delete it and download it again"
+            ) from error
 
 
 class SparseRecord:
@@ -33,22 +80,23 @@ class SparseRecord:
         from scipy.sparse import csr_matrix
 
         try:
-            parts = (self._state["data"], self._state["indices"], self._state["indptr"])
-            matrix = csr_matrix(parts, shape=self._state["_shape"])
+            names = ("data", "indices", "indptr")
+            data, indices, indptr = (self._state[name].array(path) for name in names)
+            matrix = csr_matrix((data, indices, indptr), shape=self._state["_shape"])
             matrix.check_format(full_check=True)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} holds a damaged sparse matrix ({error}); delete it and download it again"
             ) from error
         return matrix
 
 
-def _empty_array(kind: Any, shape: Any, dtype: Any) -> np.ndarray:
+def _new_array(*_: Any) -> ArrayRecord:
     """Stands in for numpy's ``_reconstruct``, whose shape argument could ask for any memory.
 
-    The array's content, shape and dtype follow in the file as a state that numpy checks.
+    The array's content, shape and type follow in the file, as the record's state.
     """
-    return np.empty(0, np.int8)
+    return ArrayRecord()
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -59,10 +107,10 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 
 _ALLOWED: dict[str, Any] = {
-    "numpy.core.multiarray._reconstruct": _empty_array,
-    "numpy._core.multiarray._reconstruct": _empty_array,
-    "numpy.ndarray": object,  # named only as an argument of the line above
-    "numpy.dtype": np.dtype,
+    "numpy.core.multiarray._reconstruct": _new_array,
+    "numpy._core.multiarray._reconstruct": _new_array,
+    "numpy.ndarray": object,  # named only as an argument of the lines above
+    "numpy.dtype": _DtypeRecord,
     "scipy.sparse.csr.csr_matrix": SparseRecord,
     "scipy.sparse._csr.csr_matrix": SparseRecord,
     "collections.defaultdict": defaultdict,
@@ -84,10 +132,14 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def load_pickle(path: Path | str) -> Any:
-    """Read a pickle of arrays, sparse matrices (as :class:`SparseRecord`), dicts and lists.
+    """Read a pickle of arrays, sparse matrices, dicts and lists.
 
     Args:
         path: The file. Pickles of Python 2 are read too.
+
+    Returns:
+        Its content, with :class:`ArrayRecord` and :class:`SparseRecord` in place of arrays and
+        matrices.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -98,8 +150,8 @@ def load_pickle(path: Path | str) -> Any:
             return _ArraysOnly(file, encoding="latin1").load()
         except _RefusedError as error:
             raise ValueError(
-                f"{path} is refused: it asks to run {str(error)!r}, which no array needs; delete it and "
-                "download the original"
+                f"{path} is refused: it asks to run {str(error)!r}, which no array needs; delete "
+                "it and download the original"
             ) from None
         # A damaged pickle can make the machine that runs it raise nearly anything.
         except Exception as error:

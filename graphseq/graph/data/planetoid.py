@@ -21,7 +21,7 @@ from graphseq.graph.adjacency import Adjacency
 from graphseq.graph.data.edges import simple_edges
 from graphseq.graph.data.features import as_features
 from graphseq.graph.data.node_data import NodeData
-from graphseq.graph.data.pickles import SparseRecord, load_pickle
+from graphseq.graph.data.pickles import ArrayRecord, SparseRecord, load_pickle
 from graphseq.graph.data.splits import Split, split_per_class_and_counts
 
 if TYPE_CHECKING:
@@ -173,8 +173,9 @@ def _read_features(path: Path, *, num_columns: int | None = None) -> csr_matrix:
 def _read_labels(
     path: Path, *, num_rows: int | None = None, num_columns: int | None = None
 ) -> np.ndarray:
-    one_hot = load_pickle(path)
-    if not isinstance(one_hot, np.ndarray) or one_hot.ndim != 2 or one_hot.dtype.kind not in "iuf":
+    record = load_pickle(path)
+    one_hot = record.array(path) if isinstance(record, ArrayRecord) else np.zeros(0)
+    if one_hot.ndim != 2:
         raise ValueError(f"{path} holds no table of labels; {AGAIN}")
     for axis, expected in enumerate((num_rows, num_columns)):
         if expected not in (None, one_hot.shape[axis]):
