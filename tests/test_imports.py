@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "graph.data": (*SHARED, *GRAPH, "graph.ops"),
     "graph.metrics": (*SHARED, *GRAPH, "graph.ops"),
     "graph.tasks": (*SHARED, *GRAPH, "graph.ops", "graph.data", "graph.metrics", "training"),
-    "graph.figures": (*SHARED, *GRAPH),
+    "graph.figures": (*SHARED, *GRAPH, "training"),
     "graph": ("graph",),  # the namespace itself
     # the sequence wing
     "sequence.ops": SHARED,

@@ -1,16 +1,14 @@
-"""Figures of the graph wing. They need matplotlib: ``pip install graphseq[plot]``."""
+"""Figures of graph models. They need matplotlib: ``pip install graphseq[plot]``."""
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from graphseq.training.figures import COLOR, save_figure
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-COLOR = "#2457a6"
 
 
 def retainment(scores: Tensor, path: str | Path, title: str = "") -> Path:
@@ -29,6 +27,7 @@ def retainment(scores: Tensor, path: str | Path, title: str = "") -> Path:
 
     Raises:
         ValueError: if ``scores`` is not a matrix with at least one node and one hop.
+        ImportError: matplotlib is not installed.
     """
     if scores.dim() != 2 or not scores.numel():
         raise ValueError(
@@ -45,53 +44,4 @@ def retainment(scores: Tensor, path: str | Path, title: str = "") -> Path:
         axes.set(xlabel="hop k", ylabel="retainment score", title=title, ylim=(0, 1))
         axes.legend(frameon=False)
 
-    return _figure(draw, path)
-
-
-def depth(accuracy: Mapping[int, Sequence[float]], path: str | Path, title: str = "") -> Path:
-    """Draws test accuracy against the number of hops, mean and one standard deviation over seeds.
-
-    Args:
-        accuracy: number of hops -> accuracies of the seeds, as fractions.
-        path: image file to write; the suffix chooses the format.
-        title: above the figure.
-
-    Returns:
-        The path written.
-
-    Raises:
-        ValueError: if ``accuracy`` is empty.
-    """
-    if not accuracy:
-        raise ValueError("depth: accuracy is empty; pass at least one number of hops")
-    hops = sorted(accuracy)
-    means = [100 * mean(accuracy[k]) for k in hops]
-    spread = [100 * stdev(accuracy[k]) if len(accuracy[k]) > 1 else 0.0 for k in hops]
-
-    def draw(axes: "Axes") -> None:
-        axes.errorbar(hops, means, spread, color=COLOR, marker="o", ms=4, capsize=3)
-        axes.set_xscale("log")
-        axes.set_xticks(hops, [str(k) for k in hops])
-        axes.minorticks_off()
-        axes.set(xlabel="number of hops K", ylabel="test accuracy (%)", title=title)
-
-    return _figure(draw, path)
-
-
-def _figure(draw: Callable[["Axes"], None], path: str | Path) -> Path:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "figures need matplotlib, which is not installed; run: pip install 'graphseq[plot]'"
-        ) from error
-    figure = Figure(figsize=(6, 3.6), layout="constrained")  # no pyplot: no global state, no window
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    draw(axes)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    return path
+    return save_figure(draw, path)

@@ -1,0 +1,113 @@
+"""Figures of runs. They need matplotlib: ``pip install graphseq[plot]``."""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOR = "#2457a6"
+Draw = Callable[["Axes"], None]
+
+
+def save_figure(draw: Draw, path: str | Path) -> Path:
+    """Draws on one pair of axes and writes the image; its suffix chooses the format.
+
+    No window is opened and no global state of matplotlib is touched.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "figures need matplotlib, which is not installed; run: pip install 'graphseq[plot]'"
+        ) from error
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    draw(axes)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def learning_curves(
+    histories: Sequence[Path], metric: str, path: str | Path, title: str = ""
+) -> Path:
+    """Draws one metric over the epochs, a line for each seed.
+
+    Args:
+        histories: ``history.csv`` files of the seeds.
+        metric: a column, such as ``val/acc``.
+        path: image file to write.
+        title: above the figure.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: no history has that column.
+    """
+    lines = [line for history in histories if (line := _column(history, metric))]
+    if not lines:
+        raise ValueError(f"learning_curves: no history has values of {metric!r}")
+
+    def draw(axes: "Axes") -> None:
+        for line in lines:
+            axes.plot(range(1, len(line) + 1), line, color=COLOR, alpha=max(0.15, 1 / len(lines)))
+        axes.set(xlabel="evaluation", ylabel=metric, title=title)
+
+    return save_figure(draw, path)
+
+
+def sweep(
+    values: Mapping[float, Sequence[float]],
+    path: str | Path,
+    *,
+    setting: str,
+    metric: str,
+    title: str = "",
+) -> Path:
+    """Draws a metric against a setting, mean and one standard deviation over seeds.
+
+    Args:
+        values: value of the setting -> the metric of each seed.
+        path: image file to write.
+        setting: label of the horizontal axis, which is logarithmic from a factor of 20 on.
+        metric: label of the vertical axis.
+        title: above the figure.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    if not values:
+        raise ValueError("sweep: no values; pass at least one setting with its metrics")
+    settings = sorted(values)
+    means = [mean(values[s]) for s in settings]
+    spread = [stdev(values[s]) if len(values[s]) > 1 else 0.0 for s in settings]
+
+    def draw(axes: "Axes") -> None:
+        axes.errorbar(settings, means, spread, color=COLOR, marker="o", ms=4, capsize=3)
+        if settings[0] > 0 and settings[-1] >= 20 * settings[0]:
+            axes.set_xscale("log")
+            axes.set_xticks(settings, [f"{s:g}" for s in settings])
+            axes.minorticks_off()
+        axes.set(xlabel=setting, ylabel=metric, title=title)
+
+    return save_figure(draw, path)
+
+
+def _column(history: Path, metric: str) -> list[float]:
+    with history.open(newline="") as file:
+        return [float(row[metric]) for row in csv.DictReader(file) if row.get(metric)]
