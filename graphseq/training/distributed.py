@@ -3,6 +3,7 @@
 Fabric is imported here and only when a run starts, so that ``import graphseq`` stays light.
 """
 
+import inspect
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from graphseq.training.task import Shard
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from lightning_fabric.plugins import Precision
+    from lightning_fabric.strategies import DDPStrategy
 
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
 
@@ -48,7 +50,6 @@ def make_fabric(device: str, precision: str) -> "Fabric":
         # Advice about launching under SLURM, which a run of one process does not need.
         warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
         from lightning_fabric import Fabric
-        from lightning_fabric.strategies import DDPStrategy
 
         local = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
         on_one = 1 if chosen.index is None else [chosen.index]
@@ -56,8 +57,7 @@ def make_fabric(device: str, precision: str) -> "Fabric":
             accelerator=chosen.type,
             devices=local if processes > 1 else on_one,
             num_nodes=processes // local,
-            # Buffers are this rank's own state; evaluation levels those of the units itself.
-            strategy=DDPStrategy(broadcast_buffers=False) if processes > 1 else "auto",
+            strategy=_data_parallel() if processes > 1 else "auto",
             plugins=_autocast(precision, chosen.type),
         )
         fabric.launch()
@@ -78,6 +78,16 @@ def _resolve(device: str) -> torch.device:
             raise ValueError(f"fit: device={device!r}, but torch finds no GPU; use device='cpu'")
         torch.cuda.init()  # the callers' GPU generators can only be saved once they exist
     return chosen
+
+
+def _data_parallel() -> "DDPStrategy":
+    from lightning_fabric.strategies import DDPStrategy
+    from torch.nn.parallel import DistributedDataParallel
+
+    # Buffers are this rank's own state; evaluation levels those of the units itself.
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return DDPStrategy(**{name: False})  # type: ignore[arg-type]
 
 
 def _autocast(precision: str, device: str) -> "Precision | None":

@@ -126,7 +126,7 @@ class _Run:
         self.state = TaskState(task)
         self.progress = Progress(**saved["progress"]) if saved else Progress()
         self.progress.require_within(stages)
-        self.meter = LossMeter(self.progress.losses)
+        self.meter = LossMeter()
         self.started = time.perf_counter() - self.progress.seconds
         if world.fabric.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -225,6 +225,7 @@ class _Run:
         self.progress.seconds = time.perf_counter() - self.started
         mine = {
             "rng": rng.get_state(),
+            "losses": self.meter.sums,
             "buffers": {name: buffer.cpu() for name, buffer in self.state.buffers().items()},
             "extra": self.state.extra(),
         }
@@ -240,6 +241,7 @@ class _Run:
         self.units.load_state_dict(saved["units"])
         for scheduler, state in zip(self.schedulers, saved["schedulers"], strict=True):
             scheduler.load_state_dict(state)
+        self.meter.sums = saved["ranks"][self.world.shard.rank]["losses"]
         self._restore_task(saved)
 
     def _restore_task(self, saved: dict[str, Any]) -> None:

@@ -21,13 +21,10 @@ class LossMeter:
 
     On the CPU a value is looked at before its backward pass. On a GPU looking means waiting for
     the device, so values are looked at a few dozen at a time, and always before anything is kept.
-
-    Args:
-        sums: Unit -> [sum, count] so far; kept by the caller, who may store it.
     """
 
-    def __init__(self, sums: dict[str, list[float]]) -> None:
-        self.sums = sums
+    def __init__(self) -> None:
+        self.sums: dict[str, list[float]] = {}  # unit -> [sum, count] of this rank's epoch so far
         self.where = ("", 0, 0)  # stage, epoch and batch, counted from 1, for errors
         self._waiting: list[_Value] = []
 

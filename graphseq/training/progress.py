@@ -24,7 +24,6 @@ class Progress:
         training_seconds: The part of it spent in epochs and their evaluations.
         history: A row per epoch.
         best: Monitor -> best ``value`` of this stage, its ``epoch`` and its ``weights``.
-        losses: Unit -> [sum, count] of the losses of the current epoch.
     """
 
     stage: int = 0
@@ -37,7 +36,6 @@ class Progress:
     training_seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, dict[str, Any]] = field(default_factory=dict)
-    losses: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -136,11 +136,12 @@ class LocalNet(nn.Module):
             for parameter in self.parameters():
                 parameter.copy_(0.4 * torch.randn(parameter.shape, generator=generator))
 
-    def forward(self, x: Tensor) -> Tensor:
-        out = x
+    def forward(self, x: Tensor, every: bool = False) -> Tensor | list[Tensor]:
+        outs = []
         for layer in self.layers:
-            x, out = layer(x)
-        return out
+            x, out = layer(x.detach())
+            outs.append(out)
+        return outs if every else outs[-1]
 
 
 class TwoStage(Regression):
@@ -203,6 +204,7 @@ class Carried(Regression):
 
     def losses(self, batch: Any, stage: Stage) -> Iterator[Loss]:
         rows, _ = batch
+        self.seen.append(rows.tolist())
         for chunk in rows.tensor_split(2):
             error = self._forward(chunk) - self.y[chunk]
             yield Loss(error.square().mean() + 0.01 * self.steps)
