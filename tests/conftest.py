@@ -13,9 +13,13 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-import hypothesis
-import pytest
-import torch
+# Before torch loads OpenMP: threads that wait shall sleep. On a machine that does something else as
+# well, threads that spin instead make small parallel loops twenty times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 REAL_DATA = os.environ.get("GRAPHSEQ_DATA")
 TORCH_THREADS = 2  # more than one, so that parallel kernels do run in parallel
