@@ -17,9 +17,9 @@ from typing import Any
 # well, threads that spin instead make small parallel loops twenty times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import hypothesis  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import hypothesis
+import pytest
+import torch
 
 REAL_DATA = os.environ.get("GRAPHSEQ_DATA")
 TORCH_THREADS = 2  # more than one, so that parallel kernels do run in parallel
