@@ -13,7 +13,7 @@ from graphseq.graph.data.splits import split_per_class
 _SPLIT_SEED = 0
 
 
-def digits(*, neighbors: int = 10) -> NodeData:
+def digits(*, neighbors: int = 3) -> NodeData:
     """1,797 images of 8 x 8 pixels, each joined with those that look most alike.
 
     Two images are neighbours if one is among the ``neighbors`` closest ones (Euclidean distance of
@@ -21,7 +21,8 @@ def digits(*, neighbors: int = 10) -> NodeData:
     train, 30 to validate, the other 1,297 to test.
 
     Args:
-        neighbors: Closest images that each one is joined with.
+        neighbors: Closest images that each one is joined with. Of 3, 4, 5, 6, 8, 10, 12, 16 and 24,
+            3 gave DAGNN the lowest validation loss.
 
     Returns:
         A graph of 1,797 nodes, 64 features in ``0 .. 1`` (dense) and 10 classes.
