@@ -78,5 +78,7 @@ def find(
         fetch(url, target, sha256=sha256)
         return target
     searched = " or ".join(str(folder) for folder in roots)
-    remedy = "put it there" if url is None else f"put it there or pass download=True ({url})"
+    remedy = "put it there, or let GRAPHSEQ_DATA name the folder that has it"
+    if url is not None:
+        remedy += f", or pass download=True ({url})"
     raise FileNotFoundError(f"{relative} is not in {searched}: {remedy}")
