@@ -37,7 +37,7 @@ bench: $(INSTALLED)
 
 # Our reductions against torch-scatter, in a second environment that has it.
 scatter-test: $(SCATTER_INSTALLED)
-	GRAPHSEQ_REQUIRE_SCATTER=1 $(SCATTER_VENV)/bin/python -m pytest -q tests/graph/ops -k scatter
+	GRAPHSEQ_REQUIRE_SCATTER=1 $(SCATTER_VENV)/bin/python -m pytest -q tests/graph/ops -k torch_scatter
 
 install: $(INSTALLED)
 
