@@ -58,7 +58,7 @@ def test_a_users_file_runs_end_to_end(capsys: pytest.CaptureFixture[str]) -> Non
         *("line", "2", "test/acc", f"{mean:.4f}", "±", f"{std:.4f}", "0.9000", "±", "0.0100"),
         *(f"{summary('runs/line')['seconds_per_epoch']:.4f}", "21"),
     ]
-    assert "next: graphseq eval runs/line" in out
+    assert "graphseq eval runs/line " in out[out.index("next:") :]
     assert summary("runs/line")["command"] == "graphseq train ./my_idea.py:line --seeds 0 1"
 
 
@@ -79,7 +79,7 @@ def test_overrides_reach_the_run_and_the_table(capsys: pytest.CaptureFixture[str
     found = summary("x")
     assert found["settings"]["model.hidden"] == 7
     assert found["epochs"] == [2]
-    assert "line (model.hidden=7, budget.epochs=2)" in capsys.readouterr().out
+    assert "line with model.hidden=7, budget.epochs=2\n" in capsys.readouterr().out
     message = error_of(capsys, "train", "my_idea.py:line", "--out", "x", "--seeds", "1")
     assert "model.hidden was 7 and is now 4; give another --out" in message
 

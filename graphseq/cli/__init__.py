@@ -116,15 +116,17 @@ def train(names: list[str], words: list[str]) -> int:
             on_seed=_reporter(trained),
         )
         _say_skipped(folder, options.seeds or experiment.seeds, trained)
-        changes = ", ".join(f"{path}={value}" for path, value in given.items())
-        summaries[experiment.name + (f" ({changes})" if changes else "")] = summary
+        summaries[experiment.name] = summary
         folders.append(folder)
+    if given:
+        changes = ", ".join(f"{path}={value}" for path, value in given.items())
+        _say(f"\n{experiments[0].name} with {changes}")
     _say(f"\n{comparison(summaries)}\n")
     _say(f"results: {' '.join(str(folder / 'summary.json') for folder in folders)}")
-    _say(
-        f"next: graphseq eval {folders[0]} scores the kept weights again; "
-        f"graphseq train {names[0]} --help shows what can be changed; graphseq list, what else"
-    )
+    _say("next:")
+    _say(f"  graphseq train {names[0]} --help    what can be changed, each from here")
+    _say(f"  graphseq eval {folders[0]}    score the kept weights again")
+    _say("  graphseq list    what else there is to train")
     return 0
 
 
@@ -223,7 +225,7 @@ def _usage() -> str:
 
 def _say(text: str, file: Any = None) -> None:
     """Prints; under torchrun only the first process does."""
-    if int(os.environ.get("RANK", "0")) == 0:
+    if _rank() == 0:
         print(text, file=file, flush=True)
 
 
@@ -272,5 +274,10 @@ def _error_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if not isinstance(error, PLAIN_ERRORS):
         text = f"{type(error).__name__}: {text}; GRAPHSEQ_DEBUG=1 shows where"
-    rank = os.environ.get("RANK", "0")
-    return f"error: {text}" if rank == "0" else f"error: rank {rank}: {text}"
+    return f"error: rank {_rank()}: {text}" if _rank() else f"error: {text}"
+
+
+def _rank() -> int:
+    """As graphseq.training.run tells it, without the import that help can do without."""
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    return 0 if alone else int(os.environ.get("RANK", "0"))

@@ -91,7 +91,7 @@ did you mean num_hops?
     name: str
     data: partial[Any]
     model: partial[Any]
-    task: partial[Task]
+    task: partial[Any]
     budget: Budget = field(default_factory=Budget)
     seeds: Sequence[int] = range(10)
     claim: Claim | None = None

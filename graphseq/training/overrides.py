@@ -161,10 +161,16 @@ def _helps(owner: Any) -> dict[str, str]:
     if isinstance(owner, type):
         texts.append(inspect.getdoc(inspect.getattr_static(owner, "__init__")) or "")
     return {
-        argument.arg_name: " ".join((argument.description or "").split())
+        argument.arg_name: _without_markup(argument.description or "")
         for text in texts
         for argument in parse_docstring(text).params
     }
+
+
+def _without_markup(text: str) -> str:
+    """A terminal shows no roles: ``:class:`~a.b.C``` becomes C."""
+    text = re.sub(r":\w+:`~[\w.]*?(\w+)`", r"\1", text)
+    return " ".join(re.sub(r":\w+:`([^`]*)`", r"\1", text).replace("``", "").split())
 
 
 def _one_line(box: str) -> str:

@@ -128,7 +128,8 @@ def fingerprint_of(data: object) -> str | None:
 
 def is_first_rank() -> bool:
     """Whether this process is the one of its ``torchrun`` group that writes and prints."""
-    return int(os.environ.get("RANK", "0")) == 0
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    return alone or os.environ.get("RANK", "0") == "0"
 
 
 def _train(

@@ -66,18 +66,18 @@ def comparison(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     """The table that ends ``graphseq train``: what came out beside what is claimed.
 
     Args:
-        summaries: label -> summary of a run.
+        summaries: name -> summary of a run.
     """
     header = ("experiment", "seeds", "metric", "result", "claim", "s/epoch", "parameters")
     rows = []
-    for label, summary in summaries.items():
+    for name, summary in summaries.items():
         claim = summary["claim"]
         for metric in _shown(summary):
             found = summary["metrics"][metric]
             claimed = claim is not None and claim["metric"] == metric
             rows.append(
                 (
-                    label,
+                    name,
                     str(len(summary["seeds"])),
                     metric,
                     spread(found["mean"], found["std"]),

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphseq.training.experiment import Claim, Experiment
-from graphseq.training.stage import Budget, Stage
-from graphseq.training.task import Loss, Shard, Task
+from graphseq import Budget, Claim, Experiment, Loss, Stage, Task
+from graphseq.training import Shard
 
 
 @dataclass(frozen=True)

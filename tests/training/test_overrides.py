@@ -48,7 +48,7 @@ def data(
 
     Args:
         name: which of the graphs.
-        root: where it lies.
+        root: where it lies, see :func:`~graphseq.files.roots.find` and ``GRAPHSEQ_DATA``.
     """
 
 
@@ -170,10 +170,11 @@ def test_help_explains_each_option(
     with pytest.raises(SystemExit) as stop:
         parse_with_overrides(Options, ["--help"], "graphseq train x", everything)
     assert not stop.value.code
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.replace("│", "").split())
     for part in (
         "--data.name",
         "which of the graphs",
+        "see find and GRAPHSEQ_DATA.",
         "--model.encoder.width",
         "how wide it is",
         "--budget.patience",

@@ -135,7 +135,8 @@ def test_data_that_ignore_the_seed_are_loaded_once(line: Experiment) -> None:
 
 def test_rerun_skips_finished_seeds(line: Experiment, tmp_path: Path) -> None:
     first = run(line, [0, 1], out=tmp_path)
-    before, trained = contents(tmp_path), []
+    before = contents(tmp_path)
+    trained: list[Any] = []
     assert run(line, [0, 1], out=tmp_path, on_seed=trained.append) == first
     assert trained == []
     assert contents(tmp_path) == before
