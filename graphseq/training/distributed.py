@@ -5,7 +5,6 @@ Fabric is imported here and only when a run starts, so that ``import graphseq`` 
 
 import inspect
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -45,23 +44,38 @@ def make_fabric(device: str, precision: str) -> "Fabric":
             "fit: lightning-fabric 2.6.2 and 2.6.3 belong to a compromised release; "
             "install another version: pip install -U lightning-fabric"
         )
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    with warnings.catch_warnings():
-        # Advice about launching under SLURM, which a run of one process does not need.
-        warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
-        from lightning_fabric import Fabric
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
-        on_one = 1 if chosen.index is None else [chosen.index]
+    processes, plugins = _processes(), _autocast(precision, chosen.type)
+    if processes == 1:
+        # Said outright: Fabric would otherwise look for a cluster, and find the SLURM job around.
+        devices: Any = 1 if chosen.index is None else [chosen.index]
+        fabric = Fabric(
+            accelerator=chosen.type, devices=devices, plugins=[LightningEnvironment(), *plugins]
+        )
+    else:
+        local = int(os.environ["LOCAL_WORLD_SIZE"])
         fabric = Fabric(
             accelerator=chosen.type,
-            devices=local if processes > 1 else on_one,
+            devices=local,
             num_nodes=processes // local,
-            strategy=_data_parallel() if processes > 1 else "auto",
-            plugins=_autocast(precision, chosen.type),
+            strategy=_data_parallel(),
+            plugins=[TorchElasticEnvironment(), *plugins],
         )
-        fabric.launch()
+    fabric.launch()
     return fabric
+
+
+def _processes() -> int:
+    """Number of processes that ``torchrun`` has started; 1 without it."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        raise ValueError(
+            f"fit: WORLD_SIZE is {processes}, but torchrun did not start this process; "
+            f"use torchrun, or unset WORLD_SIZE"
+        )
+    return processes
 
 
 def _resolve(device: str) -> torch.device:
@@ -90,21 +104,21 @@ def _data_parallel() -> "DDPStrategy":
     return DDPStrategy(**{name: False})  # type: ignore[arg-type]
 
 
-def _autocast(precision: str, device: str) -> "Precision | None":
+def _autocast(precision: str, device: str) -> "list[Precision]":
     """Fabric's mixed precision, but inputs keep their dtype until an operation wants less.
 
     Fabric rounds every float input of a unit to half precision, and with it coordinates and time
     stamps that no matrix product ever touches.
     """
     if not precision.endswith("-mixed"):
-        return None
+        return []
     from lightning_fabric.plugins import MixedPrecision
 
     class Autocast(MixedPrecision):
         def convert_input(self, data: Any) -> Any:
             return data
 
-    return Autocast(precision, device)  # type: ignore[arg-type]
+    return [Autocast(precision, device)]  # type: ignore[arg-type]
 
 
 class World:

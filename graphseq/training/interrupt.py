@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 class Interrupt:
     """Notes SIGINT and SIGTERM inside a ``with`` block instead of dying on the spot.
 
-    The block asks :attr:`signal` at its own good moments and calls :meth:`leave`. A second signal
-    does not wait. Outside the main thread Python delivers no signals, and nothing is changed.
+    The block asks :attr:`signal` at its own good moments and calls :meth:`leave`; at the latest,
+    the signal has its way when the block ends. A second signal does not wait. Outside the main
+    thread Python delivers no signals, and nothing is changed.
 
     Args:
         enabled: ``False`` changes nothing.
@@ -36,6 +37,8 @@ class Interrupt:
         for number, handler in self._previous.items():
             # None stands for a handler that was not set from Python and cannot be named.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if self.signal and kind is None:
+            self.leave(self.signal)  # it came after the last good moment
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal:

@@ -11,6 +11,7 @@ Everything else is bookkeeping that must not be got wrong.
 
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import islice
@@ -171,6 +172,7 @@ class _Run:
             for _ in range(progress.batch):
                 next(batches, None)
             self._restore_task(self.saved)
+        self.saved = None
         for batch in batches:
             progress.batch += 1
             self.meter.where = (stage.name, progress.epoch + 1, progress.batch)
@@ -193,11 +195,18 @@ class _Run:
         losses = self.world.mean(self.meter.take())
         row: dict[str, Any] = {"stage": stage.name, "epoch": progress.epoch, **losses}
         self._record(stage, row, evaluated)
-        for scheduler in self.schedulers:
-            if not isinstance(scheduler, ReduceLROnPlateau):
-                scheduler.step()
-            elif evaluated:
-                scheduler.step(row[stage.monitors[0]])
+        if self.schedulers:
+            self._step_schedulers(row.get(stage.monitors[0]))
+
+    def _step_schedulers(self, value: float | None) -> None:
+        with warnings.catch_warnings():
+            # Told of a step before this session, or of one that a gradient scaler has skipped.
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            for scheduler in self.schedulers:
+                if not isinstance(scheduler, ReduceLROnPlateau):
+                    scheduler.step()
+                elif value is not None:
+                    scheduler.step(value)
 
     def _record(self, stage: Stage, row: dict[str, Any], evaluated: bool) -> None:
         if evaluated:

@@ -48,6 +48,8 @@ class Stage:
     def __post_init__(self) -> None:
         if isinstance(self.monitors, str) or not all(isinstance(m, str) for m in self.monitors):
             raise TypeError(f"Stage: monitors must be a tuple of names, got {self.monitors!r}")
+        if isinstance(self.max_norm, list):
+            raise TypeError(f"Stage: max_norm must be a number or a tuple, got {self.max_norm}")
         if not self.monitors:
             raise ValueError("Stage: monitors is empty; name at least one, such as ('val/loss',)")
         _require(self.epochs >= 0, "Stage", "epochs", self.epochs, "0 or more")

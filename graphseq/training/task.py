@@ -135,8 +135,8 @@ class Task(nn.Module, ABC):
     def schedulers(self, optimizers: dict[str, Optimizer], stage: Stage) -> Sequence[LRScheduler]:
         """Learning-rate schedulers of ``optimizers``; by default none.
 
-        Each is stepped once per *epoch*, after its evaluation (``ReduceLROnPlateau`` after each
-        evaluation, with the first monitor's value).
+        Each is stepped once per *epoch*, after its evaluation (``ReduceLROnPlateau`` with the value
+        of the first monitor, in the epochs that have one).
         """
         return ()
 

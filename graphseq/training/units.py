@@ -118,7 +118,7 @@ class Units:
     ) -> None:
         self.precision.unscale_gradients(optimizer)
         groups = [group["params"] for group in optimizer.param_groups]
-        if isinstance(limits, float):
+        if not isinstance(limits, tuple):
             groups, limits = [[p for group in groups for p in group]], (limits,)
         for parameters, limit in zip(groups, limits, strict=True):
             norm = clip_grad_norm_(parameters, limit)

@@ -36,6 +36,16 @@ def stop_after(task: Regression, batches: int) -> Regression:
     return task
 
 
+def stop_before_evaluation(task: Regression) -> Regression:
+    """``task``, but it dies in its first evaluation, when all batches of the epoch are done."""
+
+    def predict(batch: Any, split: str, stage: Stage, final: bool) -> Any:
+        raise Stop
+
+    task.predict = predict  # type: ignore[method-assign]
+    return task
+
+
 def csv_rows(folder: Path) -> list[dict[str, str]]:
     with open(folder / "history.csv", newline="") as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
@@ -94,6 +104,17 @@ def test_resuming_from_an_older_checkpoint_cuts_the_history(name: str, tmp_path:
     result = fit(task, EACH_BATCH, out=tmp_path / "cut", resume=True)
     assert_same(task, result, plain, expected)
     assert csv_rows(tmp_path / "cut") == csv_rows(tmp_path / "plain")
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_resuming_between_the_last_batch_and_the_evaluation(name: str, tmp_path: Path) -> None:
+    make = TOYS[name]
+    plain = make()
+    expected = fit(plain)
+    with pytest.raises(Stop):
+        fit(stop_before_evaluation(make()), EACH_BATCH, out=tmp_path)
+    task = make()
+    assert_same(task, fit(task, out=tmp_path, resume=True), plain, expected)
 
 
 def test_checkpoints_load_with_weights_only_and_none_are_left_over(tmp_path: Path) -> None:
@@ -364,6 +385,20 @@ def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
         fit(task, out=tmp_path)
     assert task.noted
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_signal_after_the_last_batch_is_not_lost(tmp_path: Path) -> None:
+    task = Regression(stage=Stage(epochs=0, monitors=("val/mse",)))  # has no batches
+    inner = task.metrics
+
+    def metrics(*arguments: Any) -> dict[str, float]:
+        signal.raise_signal(signal.SIGINT)
+        return inner(*arguments)
+
+    task.metrics = metrics  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        fit(task, out=tmp_path)
+    assert (tmp_path / "checkpoint.pt").exists()
 
 
 def test_without_a_folder_signals_are_left_alone() -> None:

@@ -155,7 +155,7 @@ def test_stages_train_their_units_and_start_from_the_best_before() -> None:
     assert evaluate(task, "val")["mse"] == best["val/mse"]
 
 
-@pytest.mark.parametrize("norms", [0.1, (0.1, 0.02), (0.1, float("inf"))])
+@pytest.mark.parametrize("norms", [0.1, 1, (0.1, 0.02), (0.1, float("inf"))])
 def test_clipping_bounds_the_norm_of_each_step(norms: Any) -> None:
     seen = []
 
@@ -400,7 +400,7 @@ def test_units_that_are_not_in_order_are_refused(change: Any, match: str) -> Non
         fit(broken(change))
 
 
-def test_more_things_that_are_refused() -> None:
+def test_more_things_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Regression()
     task.alias = task.model
     with pytest.raises(ValueError, match=r"several names in the task \(model, alias\)"):
@@ -413,6 +413,10 @@ def test_more_things_that_are_refused() -> None:
         fit(Regression(), device="gpu9")
     with pytest.raises(ValueError, match="need a folder; pass out="):
         fit(Regression(), resume=True)
+    with monkeypatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "3")
+        with pytest.raises(ValueError, match="WORLD_SIZE is 3, but torchrun did not start"):
+            fit(Regression())
     same = Regression()
     same.stages = lambda: (same.stage, same.stage)  # type: ignore[method-assign]
     with pytest.raises(ValueError, match="different names, got"):

@@ -39,6 +39,7 @@ def test_a_task_must_say_everything() -> None:
     ("options", "error", "match"),
     [
         ({"monitors": "val/loss"}, TypeError, "monitors must be a tuple"),
+        ({"max_norm": [1.0]}, TypeError, "max_norm must be a number or a tuple"),
         ({"monitors": ()}, ValueError, "monitors is empty"),
         ({"epochs": -1}, ValueError, "epochs must be"),
         ({"evaluate_every": 0}, ValueError, "evaluate_every must be"),
