@@ -10,6 +10,7 @@ from graphseq.training.run import fingerprint_of
 from graphseq.training.run_folder import RunFolder, SeedRecord
 from graphseq.training.scoring import evaluate
 from graphseq.training.settings import ELSEWHERE, with_leaves
+from graphseq.training.task import Task
 from graphseq.training.weights import read_best
 
 TOLERANCE = 1e-6
@@ -82,31 +83,50 @@ def replay(folder: Path | str, experiment: Experiment, *, device: str = "cpu") -
     """
     answers = []
     for seed, record in finished_seeds(folder).items():
-        rebuilt = _as_recorded(experiment, record)
-        with rng.fork(seed if rebuilt.data_follows_seed else 0):
-            data = rebuilt.load(seed)
-        recorded_split = record.provenance["split_fingerprint"]
-        if fingerprint_of(data) != recorded_split:
-            raise ValueError(
-                f"{folder}: seed {seed} was trained on other data or splits than "
-                f"experiment {experiment.name} loads now"
-            )
-        with rng.fork(seed):
-            task = rebuilt.build(data, seed)
-            precision = str(record.provenance["precision"])
-            if precision == "64-true":
-                task.double()  # before the weights come: float32 would round them
-            read_best(RunFolder(folder).seed_folder(seed), task)
-            for split in ("val", "test"):
+        task = restore(folder, experiment, seed)
+        precision = str(record.provenance["precision"])
+        for split in ("val", "test"):
+            with rng.fork(seed):
                 scores = evaluate(task, split, device=device, precision=precision)
-                answers += [
-                    Repeated(
-                        seed, f"{split}/{name}", record.result["metrics"][f"{split}/{name}"], score
-                    )
-                    for name, score in scores.items()
-                    if record.result["metrics"].get(f"{split}/{name}") is not None
-                ]
+            answers += [
+                Repeated(
+                    seed, f"{split}/{name}", record.result["metrics"][f"{split}/{name}"], score
+                )
+                for name, score in scores.items()
+                if record.result["metrics"].get(f"{split}/{name}") is not None
+            ]
     return answers
+
+
+def restore(folder: Path | str, experiment: Experiment, seed: int) -> Task:
+    """The task of a finished seed with its data and the weights that were kept.
+
+    Args:
+        folder: what ``run(out=...)`` wrote.
+        experiment: the experiment that it was made from, see :func:`experiment_of`.
+        seed: a finished seed.
+
+    Raises:
+        FileNotFoundError: the folder does not hold that seed, or its weights are gone.
+        ValueError: the experiment is another one, or its data are not those of the run.
+    """
+    records = finished_seeds(folder)
+    if seed not in records:
+        raise FileNotFoundError(f"{folder} holds seeds {sorted(records)}, not seed {seed}")
+    rebuilt = _as_recorded(experiment, records[seed])
+    with rng.fork(seed if rebuilt.data_follows_seed else 0):
+        data = rebuilt.load(seed)
+    if fingerprint_of(data) != records[seed].provenance["split_fingerprint"]:
+        raise ValueError(
+            f"{folder}: seed {seed} was trained on other data or splits than "
+            f"experiment {experiment.name} loads now"
+        )
+    with rng.fork(seed):
+        task = rebuilt.build(data, seed)
+    if records[seed].provenance["precision"] == "64-true":
+        task.double()  # before the weights come: float32 would round them
+    read_best(RunFolder(folder).seed_folder(seed), task)
+    return task
 
 
 def _as_recorded(experiment: Experiment, record: SeedRecord) -> Experiment:
