@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,22 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"graphseq {importlib.metadata.version('graphseq')}\n"
 
 
+def test_warnings_are_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warn(names: list[str], words: list[str]) -> int:
+        warnings.warn("the checkpoint\nis damaged", stacklevel=2)
+        return 0
+
+    monkeypatch.setitem(cli.COMMANDS, "list", (cli.COMMANDS["list"][0], warn))
+    before = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["list"]) == 0
+    assert capsys.readouterr().err == "warning: the checkpoint is damaged\n"
+    assert warnings.showwarning is before
+
+
 def test_ctrl_c_says_how_to_continue(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +265,17 @@ def test_ctrl_c_says_how_to_continue(
     assert capsys.readouterr().err.endswith(": graphseq leaderboard dagnn_arxiv\n")
     assert main(["list"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_terminated_run_says_how_to_continue(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminated(names: list[str], words: list[str]) -> int:
+        raise SystemExit(143)  # what fit makes of SIGTERM once it has written a checkpoint
+
+    monkeypatch.setitem(cli.COMMANDS, "train", (cli.COMMANDS["train"][0], terminated))
+    assert main(["train", "dagnn_cora"]) == 143
+    assert "continue with: graphseq train dagnn_cora --resume" in capsys.readouterr().err
 
 
 def test_as_a_program() -> None:
@@ -298,9 +326,10 @@ def test_two_processes_write_one_set_of_files() -> None:
     assert main(["eval", "all/line", "--experiment", "my_idea.py"]) == 0
 
 
-def test_help_waits_for_no_heavy_import() -> None:
+def test_help_and_versions_wait_for_no_heavy_import() -> None:
     script = (
         "import sys; from graphseq.cli import main; main(['--help']); main(['--version']);"
+        "from graphseq.training.provenance import versions; versions();"
         "heavy = ('tyro', 'lightning_fabric', 'ogb', 'sklearn', 'matplotlib');"
         "print([m for m in heavy if m in sys.modules], file=sys.stderr)"
     )

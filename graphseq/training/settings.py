@@ -110,7 +110,8 @@ def _flatten(path: str, value: object) -> dict[str, Any]:
 def _rebuild(path: str, value: Any, values: Mapping[str, Any]) -> Any:
     held = children(path, value)
     if held is None and is_plain(value):
-        return _like(value, values[path]) if path in values else value
+        same = values.get(path, _jsonable(value)) == _jsonable(value)
+        return value if same else _like(value, values[path])
     described = name_of(value) if held is not None else _describe(value)
     if values.get(path, described) != described:
         raise ValueError(
@@ -121,6 +122,8 @@ def _rebuild(path: str, value: Any, values: Mapping[str, Any]) -> Any:
         return value
     new = {name: _rebuild(f"{path}.{name}", child, values) for name, child in held.items()}
     changed = {name: child for name, child in new.items() if child is not held[name]}
+    if not changed:
+        return value
     if isinstance(value, partial):
         return partial(value.func, **{**value.keywords, **changed})
     return dataclasses.replace(value, **changed)

@@ -131,7 +131,9 @@ def test_with_leaves_inverts_leaves(line: Experiment) -> None:
     changed = with_leaves(line, changes)
     assert leaves(changed) == leaves(line) | changes
     assert changed.task.keywords["betas"] == (0.1, 0.2)
-    assert with_leaves(line, leaves(changed)) != line
+    assert changed.data.keywords == {"rows": 20}
+    same = with_leaves(line, leaves(line))
+    assert (same.data, same.model, same.task) == (line.data, line.model, line.task)
     assert leaves(with_leaves(line, leaves(changed))) == leaves(changed)
     assert leaves(with_leaves(changed, leaves(line))) == leaves(line)
 

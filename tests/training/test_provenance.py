@@ -20,15 +20,6 @@ def test_versions_name_what_results_depend_on() -> None:
     assert all(found.values())
 
 
-def test_versions_import_nothing() -> None:
-    script = (
-        "import sys; from graphseq.training.provenance import versions; versions();"
-        "print([m for m in ('ogb', 'lightning_fabric') if m in sys.modules])"
-    )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"
-
-
 def test_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "PACKAGES", ("no-such-package",))
     assert versions()["no-such-package"] == "not installed"

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from graphseq.training import run_folder
 from graphseq.training.catalog import load_file
 from graphseq.training.experiment import Experiment
 from graphseq.training.replay import replay
@@ -197,6 +198,25 @@ def test_crash_inside_a_seed_resumes_to_the_same_weights(
     assert len(epochs) == 4 + 2  # epochs 4 and 5; the first three were kept
     for name in ("best.safetensors", "task.safetensors"):
         assert (broken / "seed3" / name).read_bytes() == (whole / "seed3" / name).read_bytes()
+
+
+def test_kill_between_the_last_epoch_and_the_result(
+    line: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = scores(run(line, [3]))
+    write = run_folder.atomic_write_json
+
+    def killed(path: Path, content: Any) -> None:
+        if path.name == "result.json":
+            raise KeyboardInterrupt
+        write(path, content)
+
+    monkeypatch.setattr(run_folder, "atomic_write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(line, [3], out=tmp_path)
+    monkeypatch.setattr(run_folder, "atomic_write_json", write)
+    monkeypatch.setattr(line.task.func, "losses", lambda *args: pytest.fail("trains again"))
+    assert scores(run(line, [3], out=tmp_path, resume=True)) == expected
 
 
 @pytest.mark.parametrize(
