@@ -83,7 +83,7 @@ def replay(folder: Path | str, experiment: Experiment, *, device: str = "cpu") -
     """
     answers = []
     for seed, record in finished_seeds(folder).items():
-        task = restore(folder, experiment, seed)
+        task = _restored(folder, experiment, seed, record)
         precision = str(record.provenance["precision"])
         for split in ("val", "test"):
             with rng.fork(seed):
@@ -113,17 +113,21 @@ def restore(folder: Path | str, experiment: Experiment, seed: int) -> Task:
     records = finished_seeds(folder)
     if seed not in records:
         raise FileNotFoundError(f"{folder} holds seeds {sorted(records)}, not seed {seed}")
-    rebuilt = _as_recorded(experiment, records[seed])
+    return _restored(folder, experiment, seed, records[seed])
+
+
+def _restored(folder: Path | str, experiment: Experiment, seed: int, record: SeedRecord) -> Task:
+    rebuilt = _as_recorded(experiment, record)
     with rng.fork(seed if rebuilt.data_follows_seed else 0):
         data = rebuilt.load(seed)
-    if fingerprint_of(data) != records[seed].provenance["split_fingerprint"]:
+    if fingerprint_of(data) != record.provenance["split_fingerprint"]:
         raise ValueError(
             f"{folder}: seed {seed} was trained on other data or splits than "
             f"experiment {experiment.name} loads now"
         )
     with rng.fork(seed):
         task = rebuilt.build(data, seed)
-    if records[seed].provenance["precision"] == "64-true":
+    if record.provenance["precision"] == "64-true":
         task.double()  # before the weights come: float32 would round them
     read_best(RunFolder(folder).seed_folder(seed), task)
     return task
