@@ -9,7 +9,6 @@ The heart is two nested loops (:meth:`_Run._train_epoch`)::
 Everything else is bookkeeping that must not be got wrong.
 """
 
-import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -22,18 +21,19 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from graphseq.training import rng
-from graphseq.training.distributed import World, make_fabric
+from graphseq.training.distributed import World
+from graphseq.training.fabric import make_fabric
 from graphseq.training.identity import identity_of
 from graphseq.training.keeper import Keeper
 from graphseq.training.losses import LossMeter
-from graphseq.training.progress import FitResult, Progress
+from graphseq.training.progress import FitResult, Progress, peak_memory_mb
 from graphseq.training.report import Report
 from graphseq.training.scoring import place, score
 from graphseq.training.stage import Budget, Stage
 from graphseq.training.state import TaskState
 from graphseq.training.stopping import stop_reason
 from graphseq.training.task import Shard, Task
-from graphseq.training.units import Units, frozen
+from graphseq.training.units import Units, frozen, unused_of
 
 _RANK_STRIDE = 1_000_003  # keeps the ranks' dropout masks apart
 
@@ -77,6 +77,9 @@ def fit(
         tensorboard: Also write TensorBoard events to ``out/tensorboard``.
         compile: Compile each unit with ``torch.compile``.
 
+    Returns:
+        The metrics of the best weights, the history and what the run took.
+
     Raises:
         ValueError: If the task is not in order, or the checkpoint is damaged or of another run.
         FloatingPointError: If a loss or a gradient norm is not finite; names stage, epoch and
@@ -91,8 +94,7 @@ def fit(
         stack.enter_context(rng.fork(seed + _RANK_STRIDE * world.shard.rank))
         stack.callback(setattr, task, "shard", Shard())
         place(task, world, precision)
-        unused = [task.get_parameter(name) for name in task.unused_parameters()]
-        stack.enter_context(frozen(unused))
+        stack.enter_context(frozen(unused_of(task)))
         stages = [budget.apply(stage) for stage in task.stages()]
         identity = identity_of(task, stages, budget, seed, precision, world.shard.size)
         folder = None if out is None else Path(out)
@@ -283,15 +285,3 @@ class _Run:
             num_parameters=sum(p.numel() for p in self.task.parameters()),
             stopped=stopped,
         )
-
-
-def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory in MiB: allocated on a GPU, resident of the whole process on the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    if sys.platform == "win32":
-        return float("nan")
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,9 +1,12 @@
 """How far a run is, and what it returns: everything about it that is not a weight."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
 
 from graphseq.training.stage import Stage
 from graphseq.training.state import State
@@ -127,3 +130,15 @@ class FitResult:
     peak_memory_mb: float
     num_parameters: int
     stopped: str
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory in MiB: allocated on a GPU, resident of the whole process on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

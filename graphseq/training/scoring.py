@@ -5,7 +5,8 @@ from numbers import Real
 import torch
 
 from graphseq.training import rng
-from graphseq.training.distributed import World, make_fabric
+from graphseq.training.distributed import World
+from graphseq.training.fabric import make_fabric
 from graphseq.training.stage import Stage
 from graphseq.training.task import Shard, Task
 

@@ -216,6 +216,22 @@ def _check_norms(where: str, path: str, stage: Stage, optimizer: Optimizer) -> N
         )
 
 
+def unused_of(task: Task) -> list[nn.Parameter]:
+    """The parameters that the task lists as unused.
+
+    Raises:
+        ValueError: If there is no parameter of that name.
+    """
+    parameters = dict(task.named_parameters())
+    for name in task.unused_parameters():
+        if name not in parameters:
+            raise ValueError(
+                f"{type(task).__name__}.unused_parameters: {name!r} is no parameter of the task; "
+                f"the model lists its parameters by their names in the model"
+            )
+    return [parameters[name] for name in task.unused_parameters()]
+
+
 @contextmanager
 def frozen(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
     """No gradients for ``parameters`` inside the block."""

@@ -23,7 +23,7 @@ import torch
 from toys import TOYS, weights, without_seconds
 
 from graphseq.training import Budget, fit
-from graphseq.training.distributed import make_fabric
+from graphseq.training.fabric import make_fabric
 
 KILLS = 3  # at most so many per trial
 

@@ -530,7 +530,7 @@ def test_a_gpu_trains_like_the_cpu() -> None:
 
 @pytest.mark.parametrize("release", ["2.6.2", "2.6.3"])
 def test_compromised_releases_are_refused(monkeypatch: pytest.MonkeyPatch, release: str) -> None:
-    monkeypatch.setattr("graphseq.training.distributed.version", lambda name: release)
+    monkeypatch.setattr("graphseq.training.fabric.version", lambda name: release)
     with pytest.raises(ImportError, match="compromised"):
         fit(Regression())
 

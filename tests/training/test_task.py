@@ -83,21 +83,20 @@ def test_budget_replaces_what_it_names_and_nothing_else() -> None:
 class Partly(nn.Module):
     """Uses one of its two layers."""
 
-    def __init__(self, listed: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.used, self.idle = nn.Linear(3, 2), nn.Linear(3, 2)
-        self.listed = listed
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.used(x)
 
     def unused_parameters(self) -> dict[str, str]:
         why = "this configuration has one layer"
-        return {"idle.weight": why, "idle.bias": why} if self.listed else {}
+        return {"idle.weight": why, "idle.bias": why}
 
 
 def test_unused_parameters_are_frozen_for_the_run_and_still_counted() -> None:
-    model = Partly(listed=True)
+    model = Partly()
     before = model.idle.weight.clone()
     watched = []
 
@@ -111,3 +110,10 @@ def test_unused_parameters_are_frozen_for_the_run_and_still_counted() -> None:
     assert set(watched) == {False}
     assert torch.equal(model.idle.weight, before)
     assert model.idle.weight.requires_grad
+
+
+def test_unused_parameters_must_exist() -> None:
+    model = Partly()
+    model.unused_parameters = lambda: {"lost": "why"}  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match=r"unused_parameters: 'model.lost' is no parameter"):
+        fit(Regression(model))
