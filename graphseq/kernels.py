@@ -20,12 +20,13 @@ Compiled loops check no bounds: callers check indices, dtypes and contiguity fir
 """
 
 import functools
+import hashlib
 import os
 import threading
 import types
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -33,6 +34,8 @@ from torch import Tensor
 # Sums may be reordered and multiply-adds fused, which vectorises reductions. Unlike numba's
 # fastmath=True this keeps NaN and infinity meaningful: the training loop relies on seeing them.
 _MATH_FLAGS = {"reassoc", "contract", "nsz", "arcp"}
+
+Variant = Literal["serial", "parallel", "inline"]
 
 # Below this many multiply-adds a loop finishes before a second thread has woken up.
 SERIAL_WORK = 20_000
@@ -61,7 +64,7 @@ class Kernel:
     """A function that numba compiles at its first call; see :func:`kernel`.
 
     Args:
-        function: the loop. Other kernels of the same module may be called by name.
+        function: the loop.
         parallel: whether the function contains ``prange`` loops.
     """
 
@@ -69,7 +72,7 @@ class Kernel:
         functools.update_wrapper(self, function)
         self.function = function
         self.parallel = parallel
-        self._compiled: dict[bool, Callable[..., Any]] = {}
+        self._compiled: dict[str, Callable[..., Any]] = {}
 
     def __call__(self, *args: Any, work: int = SERIAL_WORK) -> Any:
         """Runs the compiled loop.
@@ -80,8 +83,8 @@ class Kernel:
         """
         threads = torch.get_num_threads()
         if not self.parallel or threads == 1 or work < SERIAL_WORK or _forked:
-            return _run(self.compiled(parallel=False), args)
-        loop = self.compiled(parallel=True)
+            return _run(self.compiled("serial"), args)
+        loop = self.compiled("parallel")
         import numba
 
         with _launch_lock:
@@ -89,51 +92,65 @@ class Kernel:
             numba.set_num_threads(min(threads, _thread_limit()))
             return _run(loop, args)
 
-    def compiled(self, parallel: bool) -> Callable[..., Any]:
-        """The numba dispatcher of the serial or parallel variant, made at first use."""
-        loop = self._compiled.get(parallel)
+    def compiled(self, variant: Variant) -> Callable[..., Any]:
+        """The numba dispatcher of one variant, made at first use."""
+        loop = self._compiled.get(variant)
         if loop is None:
-            loop = self._compiled[parallel] = _compile(self.function, parallel)
+            loop = self._compiled[variant] = _compile(self.function, variant)
         return loop
 
 
 def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Kernel]:
     """Marks a function as a compiled loop, without importing numba.
 
-    A kernel may call other kernels of its own module. Those of other modules are refused:
-    numba's disk cache only looks at the time stamp of the file it compiles, and would keep a
-    stale copy of a helper that lives elsewhere.
+    A kernel may call other kernels by their global names; they are compiled into it. Such helpers
+    may slice arrays but not make new ones.
     """
     return lambda function: Kernel(function, parallel)
 
 
-def _compile(function: Callable[..., Any], parallel: bool) -> Callable[..., Any]:
+def _compile(function: Callable[..., Any], variant: Variant) -> Callable[..., Any]:
     """njit of a copy of ``function`` whose globals hold numba's prange and compiled helpers."""
     import numba
 
     names = dict(function.__globals__)
     for name in function.__code__.co_names:
-        helper = names.get(name)
-        if helper is prange:
+        if names.get(name) is prange:
             names[name] = numba.prange
-        elif isinstance(helper, Kernel):
-            if helper.function.__module__ != function.__module__:
-                raise ValueError(
-                    f"kernel {function.__qualname__}: helper {name} lives in "
-                    f"{helper.function.__module__}; move it into {function.__module__}"
-                )
-            names[name] = helper.compiled(parallel=False)
+        elif isinstance(names.get(name), Kernel):
+            names[name] = names[name].compiled("inline")
     copy = types.FunctionType(
         function.__code__, names, function.__name__, function.__defaults__, function.__closure__
     )
-    # numba files a compiled function under its qualified name: two variants need two names.
-    copy.__qualname__ = function.__qualname__ + ("_parallel" if parallel else "_serial")
+    options: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",
+        "parallel": variant == "parallel",
+        # A helper that stays a call takes each array as seven arguments and counts references
+        # to them, atomically, on every call: 10 to 20 ns, and a fight between threads.
+        "forceinline": variant == "inline",
+        "_nrt": variant != "inline",
+    }
+    # numba files machine code under this name and renews it when the function's own file changes;
+    # what else it depends on, helpers in other files and options, goes into the name.
+    state = "|".join([repr(sorted(_MATH_FLAGS)), repr(options), *_code(function)])
+    digest = hashlib.sha256(state.encode()).hexdigest()[:12]
+    copy.__qualname__ = f"{function.__qualname__}_{variant}_{digest}"
     copy.__module__ = function.__module__
-    options: dict[str, Any] = {"nogil": True, "fastmath": _MATH_FLAGS, "error_model": "numpy"}
     try:
-        return numba.njit(cache=True, parallel=parallel, **options)(copy)
+        return numba.njit(cache=variant != "inline", fastmath=_MATH_FLAGS, **options)(copy)
     except RuntimeError:  # numba: no folder to write the cache to
-        return numba.njit(parallel=parallel, **options)(copy)
+        return numba.njit(fastmath=_MATH_FLAGS, **options)(copy)
+
+
+def _code(function: Callable[..., Any]) -> list[str]:
+    """The byte code of a function and of all kernels it calls, to tell states of them apart."""
+    code = function.__code__
+    parts = [code.co_code.hex(), repr(code.co_consts), repr(code.co_names)]
+    for name in code.co_names:
+        helper = function.__globals__.get(name)
+        parts += _code(helper.function) if isinstance(helper, Kernel) else []
+    return parts
 
 
 def _run(loop: Callable[..., Any], args: tuple[Any, ...]) -> Any:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 _INT32_MAX = 2**31 - 1
+_GROUPS = 64
 _FIELDS = ("rowptr", "col", "value", "shape", "edge_id")
 
 T = TypeVar("T")
@@ -161,9 +162,22 @@ class CSR:
 
         return self._once(dtype, compute)
 
-    def arrays(self) -> tuple[Any, Any]:
-        """numpy views of ``rowptr`` and ``col``, for compiled loops."""
-        return self._once("arrays", lambda: (self.rowptr.numpy(), self.col.numpy()))
+    def arrays(self) -> tuple[Any, Any, Any]:
+        """What compiled loops take: groups of rows, ``rowptr`` and ``col`` as numpy arrays.
+
+        Group ``g`` is the rows ``groups[g] .. groups[g + 1] - 1``. Groups hold nearly equal numbers
+        of rows and entries together, and there are 64 whatever the number of threads: threads get
+        equal work on graphs whose first rows are hubs, and sums over groups repeat bit by bit.
+        """
+
+        def compute() -> tuple[Any, Any, Any]:
+            cost = self.rowptr + torch.arange(self.shape[0] + 1)
+            marks = torch.linspace(0, int(cost[-1]), _GROUPS + 1, dtype=torch.float64).long()
+            groups = torch.searchsorted(cost, marks)
+            groups[0], groups[-1] = 0, self.shape[0]
+            return groups.numpy(), self.rowptr.numpy(), self.col.numpy()
+
+        return self._once("arrays", compute)
 
     @property
     def transpose_order(self) -> Tensor:

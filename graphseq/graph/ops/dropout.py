@@ -105,12 +105,23 @@ class _Dropout(torch.autograd.Function):
         return grad_x, None, None, None
 
 
-def apply_mask(x: Tensor, p: float, seed: int, relu: bool = False) -> Tensor:
-    """The compiled pass, outside autograd, for CPU tensors of float32 or float64."""
+def apply_mask(
+    x: Tensor, p: float, seed: int, relu: bool = False, position: Tensor | None = None
+) -> Tensor:
+    """The compiled pass, outside autograd, for CPU tensors of float32 or float64.
+
+    With ``position``, element ``e`` gets the mask of position ``position[e]`` instead of ``e``.
+    """
     x = x.contiguous()
     out = torch.empty_like(x)
     a, b = _keys(seed)
-    _drop(array(x).reshape(-1), out.numpy().reshape(-1), a, b, _threshold(p), _scale(p), relu)
+    # In float64 a float32 product would round differently.
+    scale = out.numpy().dtype.type(_scale(p))
+    flat = array(x).reshape(-1), out.numpy().reshape(-1)
+    if position is None:
+        _drop(*flat, a, b, _threshold(p), scale, relu)
+    else:
+        _drop_at(*flat, array(position), a, b, _threshold(p), scale)
     return out
 
 
@@ -151,3 +162,11 @@ def _drop(x: Any, out: Any, a: int, b: int, threshold: int, scale: float, relu: 
         h = _mix(_mix((i & 0xFFFFFFFF) ^ a) ^ ((b + (i >> 32)) & 0xFFFFFFFF))
         keep = h >= threshold and not (relu and x[i] <= 0)
         out[i] = x[i] * scale if keep else 0
+
+
+@kernel(parallel=True)
+def _drop_at(x: Any, out: Any, position: Any, a: int, b: int, threshold: int, scale: float) -> None:
+    for e in prange(x.shape[0]):
+        i = position[e]
+        h = _mix(_mix((i & 0xFFFFFFFF) ^ a) ^ ((b + (i >> 32)) & 0xFFFFFFFF))
+        out[e] = x[e] * scale if h >= threshold else 0

@@ -39,6 +39,8 @@ from graphseq.graph.ops.spmm import (
     Backend,
     check_dense,
     compute_dtype,
+    gather_row,
+    lanes,
     restore_dtype,
     spmm,
     use_numba,
@@ -47,8 +49,6 @@ from graphseq.kernels import array, kernel, prange
 
 # Up to here memory is no concern and K products fewer are: 64 MiB of hops.
 _STORE_BYTES = 64 * 2**20
-# Rows are summed in this many groups whatever the number of threads, so that sums repeat exactly.
-_GROUPS = 64
 
 
 def adaptive_propagation(
@@ -95,10 +95,11 @@ def adaptive_propagation(
         store_hops = z.numel() * (num_hops + 1) * dtype.itemsize <= _STORE_BYTES
     if use_numba(backend, z):
         out, scores = _Propagation.apply(matrix, *parts, num_hops, store_hops, return_scores)
-    elif store_hops or torch.compiler.is_compiling():
-        out, scores = _stacked(matrix, *parts, num_hops)
     else:
-        out, scores = _StreamedTorch.apply(matrix, *parts, num_hops)
+        stream = not store_hops and not torch.compiler.is_compiling()
+        run = _StreamedTorch.apply if stream else _stacked
+        with torch.autocast(z.device.type, enabled=False):  # or the gates drop to half precision
+            out, scores = run(matrix, *parts, num_hops)
     out = restore_dtype(out, z)
     return (out, scores) if return_scores else out
 
@@ -132,12 +133,13 @@ class _Propagation(torch.autograd.Function):
         return_scores: bool,
     ) -> tuple[Tensor, Tensor | None]:
         keep = store_hops and any(ctx.needs_input_grad)
-        z = z.detach().contiguous()
+        z = z.detach()
         hops = z.new_empty(num_hops + 1 if keep else 2, *z.shape)
-        scores = z.new_empty(num_hops + 1 if return_scores else 0, z.size(0))
-        out = torch.empty_like(z)
+        hops[0] = z
+        scores = z.new_empty(num_hops + 1 if return_scores else 1, z.size(0))
+        out = z.new_zeros(z.shape)
         _forward_hops(
-            *_arrays(matrix, z.dtype), z.numpy(), array(weight), array(bias), num_hops,
+            *_shared(matrix, z), array(weight), array(bias), num_hops,
             hops.numpy(), out.numpy(), scores.numpy(), work=_work(matrix, z),
         )  # fmt: skip
         ctx.save_for_backward(z, weight, bias, hops if keep else None)
@@ -152,113 +154,115 @@ class _Propagation(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         z, weight, bias, hops = ctx.saved_tensors
         matrix, num_hops, grad = ctx.matrix, ctx.num_hops, grad.contiguous()
-        stored = hops is not None
-        hops = hops if stored else z.new_empty(2, *z.shape)
+        stored, gate, work = hops is not None, array(weight), _work(matrix, z)
+        ring = z.new_empty(2, *z.shape)  # of hops in the first sweep, of gradients in the second
+        ring[0] = z
         score, q = z.new_empty(2, num_hops + 1, z.size(0))
-        sums = z.new_zeros(_GROUPS, z.size(1) + 1)
-        gate = array(weight), array(bias)
-        work = _work(matrix, z)
+        sums = z.new_zeros(len(matrix.arrays()[0]) - 1, z.size(1) + 1, dtype=torch.float64)
         _backward_gate(
-            *_arrays(matrix, z.dtype), z.numpy(), *gate, num_hops, stored, hops.numpy(),
-            array(grad), score.numpy(), q.numpy(), sums.numpy(), work=work,
+            *_shared(matrix, z), gate, array(bias), num_hops, array(grad), stored,
+            array(hops if stored else ring), score.numpy(), q.numpy(), sums.numpy(), work=work,
         )  # fmt: skip
-        ring = z.new_empty(2, *z.shape)
+        total = sums.sum(0).to(z.dtype)
+        if not ctx.needs_input_grad[1]:
+            return None, None, total[:-1], total[-1:], None, None, None
+        ring[num_hops % 2] = 0
         _backward_hops(
-            *_arrays(matrix.transpose(), z.dtype), gate[0], num_hops, array(grad),
+            *_shared(matrix.transpose(), z), gate, num_hops, array(grad),
             score.numpy(), q.numpy(), ring.numpy(), work=work,
         )  # fmt: skip
-        total = sums.sum(0)
         return None, ring[0], total[:-1], total[-1:], None, None, None
 
 
-def _arrays(matrix: CSR, dtype: torch.dtype) -> tuple[Any, Any, Any]:
-    return *matrix.arrays(), array(matrix.values(dtype))
+def _shared(matrix: CSR, z: Tensor) -> tuple[Any, ...]:
+    """The arguments that all passes begin with."""
+    return *matrix.arrays(), array(matrix.values(z.dtype)), lanes(z.size(1))
 
 
 def _work(matrix: CSR, z: Tensor) -> int:
     return (matrix.nnz + matrix.shape[0]) * z.size(1)
 
 
-@kernel()
-def _sigmoid(x: Any) -> Any:
-    return 1 / (1 + np.exp(-x))
-
-
 @kernel(parallel=True)
 def _forward_hops(
-    rowptr: Any, col: Any, value: Any, z: Any, weight: Any, bias: Any, num_hops: int,
-    hops: Any, out: Any, scores: Any,
+    groups: Any, rowptr: Any, col: Any, value: Any, lanes: tuple[int, ...], weight: Any, bias: Any,
+    num_hops: int, hops: Any, out: Any, scores: Any,
 ) -> None:  # fmt: skip
-    """Fills ``hops`` (a ring of any depth >= 2, or of one slot per hop), ``out``, ``scores``."""
-    n, width = z.shape
+    """Fills ``hops`` from hops[0] = Z (a ring of two, or one slot per hop), ``out``, ``scores``."""
     depth = hops.shape[0]
     for k in range(num_hops + 1):
         here, before = hops[k % depth], hops[(k - 1) % depth]
-        for i in prange(n):
-            gate = bias[0]
-            if k == 0:
-                here[i, :] = z[i, :]
-                out[i, :] = 0
-            else:
-                here[i, :] = 0
-                for e in range(rowptr[i], rowptr[i + 1]):
-                    for c in range(width):
-                        here[i, c] += value[e] * before[col[e], c]
-            for c in range(width):
-                gate += here[i, c] * weight[c]
-            score = _sigmoid(gate)
-            for c in range(width):
-                out[i, c] += score * here[i, c]
-            if scores.shape[0] > 0:
-                scores[k, i] = score
+        score = scores[k % scores.shape[0]]
+        for group in prange(groups.shape[0] - 1):
+            begin, end = groups[group], groups[group + 1]
+            for i in range(begin, end):
+                if k > 0:
+                    gather_row(i, rowptr, col, value, before, lanes, here[i])
+                score[i] = _dot(here[i], weight, lanes) + bias[0]
+            for i in range(begin, end):
+                score[i] = _sigmoid(score[i])
+            for i in range(begin, end):
+                _add_scaled(here[i], score[i], lanes, out[i])
 
 
 @kernel(parallel=True)
 def _backward_gate(
-    rowptr: Any, col: Any, value: Any, z: Any, weight: Any, bias: Any, num_hops: int, stored: bool,
-    hops: Any, grad: Any, score: Any, q: Any, sums: Any,
+    groups: Any, rowptr: Any, col: Any, value: Any, lanes: tuple[int, ...], weight: Any, bias: Any,
+    num_hops: int, grad: Any, stored: bool, hops: Any, score: Any, q: Any, sums: Any,
 ) -> None:  # fmt: skip
     """First sweep: ``score`` and ``q`` [K + 1, N], and per group of rows the sums for d w, d b."""
-    n, width = z.shape
-    depth, groups = hops.shape[0], sums.shape[0]
+    depth, width, one = hops.shape[0], grad.shape[1], grad.dtype.type(1)
     for k in range(num_hops + 1):
         here, before = hops[k % depth], hops[(k - 1) % depth]
-        for group in prange(groups):
-            for i in range(n * group // groups, n * (group + 1) // groups):
-                if not stored and k == 0:
-                    here[i, :] = z[i, :]
-                elif not stored:
-                    here[i, :] = 0
-                    for e in range(rowptr[i], rowptr[i + 1]):
-                        for c in range(width):
-                            here[i, c] += value[e] * before[col[e], c]
-                gate, slope = bias[0], bias[0] * 0
-                for c in range(width):
-                    gate += here[i, c] * weight[c]
-                    slope += here[i, c] * grad[i, c]
-                score[k, i] = _sigmoid(gate)
-                q[k, i] = slope * score[k, i] * (1 - score[k, i])
-                for c in range(width):
-                    sums[group, c] += here[i, c] * q[k, i]
+        for group in prange(groups.shape[0] - 1):
+            begin, end = groups[group], groups[group + 1]
+            for i in range(begin, end):
+                if k > 0 and not stored:
+                    gather_row(i, rowptr, col, value, before, lanes, here[i])
+                score[k, i] = _dot(here[i], weight, lanes) + bias[0]
+                q[k, i] = _dot(here[i], grad[i], lanes)
+            for i in range(begin, end):
+                score[k, i] = _sigmoid(score[k, i])
+                q[k, i] *= score[k, i] * (one - score[k, i])
+            for i in range(begin, end):
+                _add_scaled(here[i], q[k, i], lanes, sums[group])
                 sums[group, width] += q[k, i]
 
 
 @kernel(parallel=True)
 def _backward_hops(
-    rowptr: Any, col: Any, value: Any, weight: Any, num_hops: int, grad: Any,
-    score: Any, q: Any, ring: Any,
+    groups: Any, rowptr: Any, col: Any, value: Any, lanes: tuple[int, ...], weight: Any,
+    num_hops: int, grad: Any, score: Any, q: Any, ring: Any,
 ) -> None:  # fmt: skip
-    """Second sweep, Horner's rule with the transpose; ends with d Z in ``ring[0]``."""
-    n, width = grad.shape
+    """Second sweep, Horner's rule with the transpose, from zeros to d Z in ``ring[0]``."""
     for k in range(num_hops, -1, -1):
         here, before = ring[k % 2], ring[(k + 1) % 2]
-        for i in prange(n):
-            for c in range(width):
-                here[i, c] = score[k, i] * grad[i, c] + q[k, i] * weight[c]
-            if k < num_hops:
-                for e in range(rowptr[i], rowptr[i + 1]):
-                    for c in range(width):
-                        here[i, c] += value[e] * before[col[e], c]
+        for group in prange(groups.shape[0] - 1):
+            for i in range(groups[group], groups[group + 1]):
+                if k < num_hops:
+                    gather_row(i, rowptr, col, value, before, lanes, here[i])
+                _add_scaled(grad[i], score[k, i], lanes, here[i])
+                _add_scaled(weight, q[k, i], lanes, here[i])
+
+
+@kernel()
+def _dot(a: Any, b: Any, lanes: tuple[int, ...]) -> Any:
+    total = a.dtype.type(0)
+    for c in range(len(lanes) if len(lanes) > 0 else a.shape[0]):
+        total += a[c] * b[c]
+    return total
+
+
+@kernel()
+def _add_scaled(x: Any, scale: Any, lanes: tuple[int, ...], out: Any) -> None:
+    for c in range(len(lanes) if len(lanes) > 0 else x.shape[0]):
+        out[c] += scale * x[c]
+
+
+@kernel()
+def _sigmoid(x: Any) -> Any:
+    one = np.float32(1)  # the smallest float: a 1 would turn float32 into float64
+    return one / (one + np.exp(-x))
 
 
 def _stacked(

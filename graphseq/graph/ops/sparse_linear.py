@@ -6,6 +6,7 @@ Dropping a zero changes nothing: dropout on the stored values is dropout on the 
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -22,6 +23,7 @@ from graphseq.graph.ops.spmm import (
     transposed_values,
     use_numba,
 )
+from graphseq.kernels import array, kernel, prange
 
 
 def sparse_linear(
@@ -82,16 +84,55 @@ class _SparseLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: CSR, weight: Tensor, p: float, seed: int) -> Tensor:  # type: ignore[override]
         ctx.settings = x, p, seed
-        return product(x, weight.detach(), _dropped(x, p, seed, weight.dtype))
+        value = x.values(weight.dtype)
+        if p > 0.0:
+            value = apply_mask(value, p, seed)
+        return _sparse_product(x, value, weight.detach(), p)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None, None]:  # type: ignore[override]
         x, p, seed = ctx.settings
-        value = transposed_values(x, _dropped(x, p, seed, grad.dtype))
-        return None, product(x.transpose(), grad, value), None, None
+        value = transposed_values(x, x.values(grad.dtype))
+        if p > 0.0:
+            value = apply_mask(value, p, seed, position=x.transpose_order)
+        return None, _sparse_product(x.transpose(), value, grad, p), None, None
 
 
-def _dropped(x: CSR, p: float, seed: int, dtype: torch.dtype) -> Tensor:
-    value = x.values(dtype)
-    return value if p == 0.0 else apply_mask(value, p, seed)
+def _sparse_product(matrix: CSR, value: Tensor, dense: Tensor, p: float) -> Tensor:
+    """``M(value) @ dense``, in time proportional to the values that were not dropped."""
+    if p == 0.0:
+        return product(matrix, dense, value)
+    dense = dense.contiguous()
+    out = dense.new_empty(matrix.shape[0], dense.size(1))
+    _kept_rows(
+        *matrix.arrays(), array(value), dense.numpy(), out.numpy(),
+        work=round(matrix.nnz * dense.size(1) * (1.0 - p)),
+    )  # fmt: skip
+    return out
+
+
+@kernel(parallel=True)
+def _kept_rows(groups: Any, rowptr: Any, col: Any, value: Any, dense: Any, out: Any) -> None:
+    """Rows of the product, over non-zero values only: which ones those are stays in a buffer."""
+    for group in prange(groups.shape[0] - 1):
+        longest = 0
+        for i in range(groups[group], groups[group + 1]):
+            longest = max(longest, rowptr[i + 1] - rowptr[i])
+        kept = np.empty(longest + 1, np.int64)
+        for i in range(groups[group], groups[group + 1]):
+            count = 0
+            for e in range(rowptr[i], rowptr[i + 1]):  # no branch: dropout is hard to predict
+                kept[count] = e
+                count += value[e] != 0
+            for d in range(out.shape[1]):
+                out[i, d] = 0
+            for k in range(0, count - 1, 2):  # two at a time: half the loads and stores of out
+                scale, source = value[kept[k]], dense[np.uint32(col[kept[k]])]
+                scale2, source2 = value[kept[k + 1]], dense[np.uint32(col[kept[k + 1]])]
+                for d in range(out.shape[1]):
+                    out[i, d] += scale * source[d] + scale2 * source2[d]
+            if count % 2 == 1:
+                scale, source = value[kept[count - 1]], dense[np.uint32(col[kept[count - 1]])]
+                for d in range(out.shape[1]):
+                    out[i, d] += scale * source[d]

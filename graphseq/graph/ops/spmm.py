@@ -8,6 +8,7 @@ devices, ``torch.compile``) plain torch operations compute the same.
 
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -98,12 +99,24 @@ def restore_dtype(out: Tensor, x: Tensor) -> Tensor:
     return out if torch.is_autocast_enabled(x.device.type) else out.to(x.dtype)
 
 
+def lanes(width: int) -> tuple[int, ...]:
+    """Tells compiled loops a narrow row's width at compile time.
+
+    numba knows the length of a tuple when it compiles, so the loop over up to 8 columns unrolls
+    into registers: Cora's 7 classes take half the time. Empty for wider rows, where the ordinary
+    loop fills vector registers.
+    """
+    return (0,) * width if width <= 8 else ()
+
+
 def product(matrix: CSR, x: Tensor, value: Tensor) -> Tensor:
     """``M(value) @ x`` by the compiled loop, outside autograd; checked arguments only."""
     x = x.contiguous()
     out = x.new_empty(matrix.shape[0], x.size(1))
-    work = matrix.nnz * x.size(1)
-    _rows(*matrix.arrays(), array(value), x.numpy(), out.numpy(), work=work)
+    _rows(
+        *matrix.arrays(), array(value), x.numpy(), lanes(x.size(1)), out.numpy(),
+        work=matrix.nnz * x.size(1),
+    )  # fmt: skip
     return out
 
 
@@ -148,24 +161,50 @@ def _torch_product(matrix: CSR, x: Tensor, value: Tensor) -> Tensor:
     return x.new_zeros(matrix.shape[0], x.size(1)).index_add(0, matrix.row, messages)
 
 
-@kernel(parallel=True)
-def _rows(rowptr: Any, col: Any, value: Any, x: Any, out: Any) -> None:
-    """out[i] = sum of value[e] x[col[e]] over the entries e of row i, in stored order."""
-    for i in prange(out.shape[0]):
-        out[i, :] = 0
-        for e in range(rowptr[i], rowptr[i + 1]):
-            j, scale = col[e], value[e]
-            for d in range(out.shape[1]):
-                out[i, d] += scale * x[j, d]
+@kernel()
+def gather_row(
+    i: int, rowptr: Any, col: Any, value: Any, x: Any, lanes: tuple[int, ...], out: Any
+) -> None:
+    """out[:] = sum of value[e] x[col[e]] over the entries e of row i."""
+    begin, end = rowptr[i], rowptr[i + 1]
+    if len(lanes) > 0:
+        for d in range(len(lanes)):
+            out[d] = 0
+        for e in range(begin, end):
+            scale, source = value[e], x[np.uint32(col[e])]  # unsigned: no test for negatives
+            for d in range(len(lanes)):
+                out[d] += scale * source[d]
+        return
+    for d in range(out.shape[0]):
+        out[d] = 0
+    for e in range(begin, end - 1, 2):  # two at a time: half the loads and stores of out
+        scale, source = value[e], x[np.uint32(col[e])]
+        scale2, source2 = value[e + 1], x[np.uint32(col[e + 1])]
+        for d in range(out.shape[0]):
+            out[d] += scale * source[d] + scale2 * source2[d]
+    if (end - begin) % 2 == 1:
+        scale, source = value[end - 1], x[np.uint32(col[end - 1])]
+        for d in range(out.shape[0]):
+            out[d] += scale * source[d]
 
 
 @kernel(parallel=True)
-def _sampled(rowptr: Any, col: Any, left: Any, right: Any, out: Any) -> None:
+def _rows(
+    groups: Any, rowptr: Any, col: Any, value: Any, x: Any, lanes: tuple[int, ...], out: Any
+) -> None:
+    for group in prange(groups.shape[0] - 1):
+        for i in range(groups[group], groups[group + 1]):
+            gather_row(i, rowptr, col, value, x, lanes, out[i])
+
+
+@kernel(parallel=True)
+def _sampled(groups: Any, rowptr: Any, col: Any, left: Any, right: Any, out: Any) -> None:
     """out[e] = <left[row of e], right[col[e]]> for each stored entry e."""
-    for i in prange(rowptr.shape[0] - 1):
-        for e in range(rowptr[i], rowptr[i + 1]):
-            j = col[e]
-            total = left[i, 0] * 0
-            for d in range(left.shape[1]):
-                total += left[i, d] * right[j, d]
-            out[e] = total
+    for group in prange(groups.shape[0] - 1):
+        for i in range(groups[group], groups[group + 1]):
+            for e in range(rowptr[i], rowptr[i + 1]):
+                a, b = left[i], right[np.uint32(col[e])]
+                total = out.dtype.type(0)
+                for d in range(left.shape[1]):
+                    total += a[d] * b[d]
+                out[e] = total

@@ -34,8 +34,8 @@ def _poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop that leaves an entry of its output unwritten leaves NaN there."""
     empty = reduce_kernels.empty
 
-    def poisoned(rows: int, like: Tensor) -> Tensor:
-        out = empty(rows, like)
+    def poisoned(rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+        out = empty(rows, columns, dtype)
         return out.fill_(NAN if out.is_floating_point() else -77)
 
     monkeypatch.setattr(reduce_kernels, "empty", poisoned)

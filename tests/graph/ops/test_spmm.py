@@ -24,7 +24,7 @@ def test_equals_the_dense_product(
     assert_same(lambda x: spmm(matrix, x, backend=backend), lambda x: naive.spmm(matrix, x), [x])
 
 
-@pytest.mark.parametrize("width", [1, 8])
+@pytest.mark.parametrize("width", [1, 37])
 def test_equals_the_dense_product_with_given_values(
     matrix: CSR, backend: str, width: int, assert_same: Callable[..., None]
 ) -> None:
@@ -49,7 +49,7 @@ def test_parallel_rows_are_the_serial_rows(
 
 
 def test_gradcheck(square: CSR, backend: str) -> None:
-    x = dense_input(square.shape[1], 2).requires_grad_()
+    x = dense_input(square.shape[1], 3).requires_grad_()
     value = dense_input(square.nnz, 1)[:, 0].requires_grad_()
     torch.autograd.gradcheck(
         lambda x, value: spmm(square, x, value, backend=backend), (x, value), fast_mode=False
@@ -58,7 +58,7 @@ def test_gradcheck(square: CSR, backend: str) -> None:
 
 def test_only_the_gradients_asked_for(random_matrix: Callable[..., CSR]) -> None:
     matrix = random_matrix(5, 9)
-    x, value = dense_input(5, 2), dense_input(9, 1)[:, 0].requires_grad_()
+    x, value = dense_input(5, 3), dense_input(9, 1)[:, 0].requires_grad_()
     spmm(matrix, x, value).sum().backward()
     assert value.grad is not None
     assert not spmm(matrix, x).requires_grad
@@ -67,7 +67,7 @@ def test_only_the_gradients_asked_for(random_matrix: Callable[..., CSR]) -> None
 def test_ones_where_the_matrix_has_no_values(backend: str) -> None:
     index = torch.tensor([[0, 0, 1], [1, 2, 0]])
     matrix = CSR.from_coo(*index, shape=(2, 3))
-    x = dense_input(3, 2)
+    x = dense_input(3, 3)
     expected = torch.stack([x[1] + x[2], x[0]])
     torch.testing.assert_close(spmm(matrix, x, backend=backend), expected)
 
@@ -84,7 +84,7 @@ def test_lower_precision_sums_in_float32(
 
 
 def test_under_autocast_the_result_is_float32(random_matrix: Callable[..., CSR]) -> None:
-    x = dense_input(6, 2, torch.bfloat16)
+    x = dense_input(6, 3, torch.bfloat16)
     matrix = random_matrix(6, 12, dtype=torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = spmm(matrix, x)
@@ -119,7 +119,7 @@ def test_permuting_the_columns_and_the_input_changes_nothing(seed: int) -> None:
     row = torch.randint(8, (30,), generator=generator)
     col = torch.randint(6, (30,), generator=generator)
     value = torch.randn(30, dtype=torch.float64, generator=generator)
-    x = torch.randn(6, 5, dtype=torch.float64, generator=generator)
+    x = torch.randn(6, 3, dtype=torch.float64, generator=generator)
     permutation = torch.randperm(6, generator=generator)
     out = spmm(CSR.from_coo(row, col, value, shape=(8, 6)), x)
     permuted = CSR.from_coo(row, permutation.argsort()[col], value, shape=(8, 6))
@@ -149,7 +149,7 @@ def test_many_threads_at_once(random_matrix: Callable[..., CSR], always_parallel
 
 
 def test_a_second_derivative_is_refused_clearly(random_matrix: Callable[..., CSR]) -> None:
-    x = dense_input(5, 2).requires_grad_()
+    x = dense_input(5, 3).requires_grad_()
     out = spmm(random_matrix(5, 9), x).pow(2).sum()
     (grad,) = torch.autograd.grad(out, x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
