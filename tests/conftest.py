@@ -20,11 +20,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import hypothesis
 import pytest
 import torch
+from hypothesis.configuration import set_hypothesis_home_dir
 
 REAL_DATA = os.environ.get("GRAPHSEQ_DATA")
 TORCH_THREADS = 2  # more than one, so that parallel kernels do run in parallel
 
-# Kernels compile in some example's time; a database would be a folder in the tree. In CI the
+# Kernels compile in some example's time; a database would outlive the scratch folder. In CI the
 # examples are the same in every run, elsewhere new ones are tried.
 hypothesis.settings.register_profile(
     "graphseq", deadline=None, database=None, derandomize="CI" in os.environ
@@ -42,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Compiled kernels stay where numba keeps them, beside the code; everything else goes here.
     config.stash[_scratch] = Path(tempfile.mkdtemp(prefix="graphseq-tests-"))
     os.environ["GRAPHSEQ_CACHE"] = str(config.stash[_scratch] / "cache")
+    set_hypothesis_home_dir(config.stash[_scratch] / "hypothesis")
     config.stash[_real_data_runs] = []
     if REAL_DATA:
         folder = Path(REAL_DATA).resolve()  # tests change folders
