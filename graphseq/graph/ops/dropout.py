@@ -12,6 +12,7 @@ The hash: with 32-bit keys ``a, b`` from the seed and ``i = high 2^32 + low``,
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -21,6 +22,7 @@ from graphseq.kernels import array, kernel, prange
 
 _MASK32 = 2**32 - 1
 _MASK64 = 2**64 - 1
+_BLOCK = 1 << 14
 _KERNEL_DTYPES = (torch.float32, torch.float64)
 
 
@@ -99,7 +101,9 @@ class _Dropout(torch.autograd.Function):
         p, seed, relu = ctx.settings
         if relu:
             (out,) = ctx.saved_tensors
-            grad_x = torch.where(out != 0, grad * _scale(p), 0.0)
+            grad, grad_x = grad.contiguous(), torch.empty_like(out)
+            flat = (array(t).reshape(-1) for t in (grad, out, grad_x))
+            _where_kept(*flat, array(out).dtype.type(_scale(p)), work=out.numel())
         else:
             grad_x = apply_mask(grad, p, seed, relu=False)
         return grad_x, None, None, None
@@ -114,14 +118,14 @@ def apply_mask(
     """
     x = x.contiguous()
     out = torch.empty_like(x)
-    a, b = _keys(seed)
-    # In float64 a float32 product would round differently.
-    scale = out.numpy().dtype.type(_scale(p))
     flat = array(x).reshape(-1), out.numpy().reshape(-1)
+    keys = (np.uint32(number) for number in (*_keys(seed), _threshold(p)))
+    # In float64 a float32 product would round differently.
+    scale = flat[1].dtype.type(_scale(p))
     if position is None:
-        _drop(*flat, a, b, _threshold(p), scale, relu)
+        _drop(*flat, *keys, scale, relu, work=x.numel())
     else:
-        _drop_at(*flat, array(position), a, b, _threshold(p), scale)
+        _drop_at(*flat, array(position), *keys, scale, work=x.numel())
     return out
 
 
@@ -130,8 +134,8 @@ def _scale(p: float) -> float:
 
 
 def _threshold(p: float) -> int:
-    """Hashes below it are dropped; 2^32 (p = 1) drops all."""
-    return round(p * 2**32)
+    """Hashes below it are dropped; for p = 1 the scale of 0 drops the highest hash, too."""
+    return min(round(p * 2**32), _MASK32)
 
 
 def _keys(seed: int) -> tuple[int, int]:
@@ -151,22 +155,40 @@ def _mix_torch(h: Tensor) -> Tensor:
 
 @kernel()
 def _mix(h: Any) -> Any:
-    h = ((h ^ (h >> 16)) * 0x7FEB352D) & 0xFFFFFFFF
-    h = ((h ^ (h >> 15)) * 0x846CA68B) & 0xFFFFFFFF
-    return h ^ (h >> 16)
+    """32-bit throughout, which numba only keeps if every step says so: 16 lanes in a register."""
+    u = np.uint32
+    h = u(u(h ^ u(h >> u(16))) * u(0x7FEB352D))
+    h = u(u(h ^ u(h >> u(15))) * u(0x846CA68B))
+    return u(h ^ u(h >> u(16)))
 
 
 @kernel(parallel=True)
-def _drop(x: Any, out: Any, a: int, b: int, threshold: int, scale: float, relu: bool) -> None:
-    for i in prange(x.shape[0]):
-        h = _mix(_mix((i & 0xFFFFFFFF) ^ a) ^ ((b + (i >> 32)) & 0xFFFFFFFF))
-        keep = h >= threshold and not (relu and x[i] <= 0)
-        out[i] = x[i] * scale if keep else 0
+def _drop(x: Any, out: Any, a: Any, b: Any, threshold: Any, scale: Any, relu: bool) -> None:
+    """Block by block, because the high half of a position is the same throughout a block."""
+    zero = out.dtype.type(0)
+    for block in prange((x.shape[0] + _BLOCK - 1) // _BLOCK):
+        begin = block * _BLOCK
+        source, target = x[begin : begin + _BLOCK], out[begin : begin + _BLOCK]
+        low, high = np.uint32(begin), np.uint32(b + np.uint32(begin >> 32))
+        for i in range(source.shape[0]):
+            h = _mix(np.uint32(_mix(np.uint32(np.uint32(low + np.uint32(i)) ^ a)) ^ high))
+            keep = h >= threshold and not (relu and source[i] <= zero)
+            target[i] = source[i] * scale if keep else zero
 
 
 @kernel(parallel=True)
-def _drop_at(x: Any, out: Any, position: Any, a: int, b: int, threshold: int, scale: float) -> None:
+def _where_kept(grad: Any, kept: Any, out: Any, scale: Any) -> None:
+    zero = out.dtype.type(0)
+    for i in prange(out.shape[0]):
+        out[i] = grad[i] * scale if kept[i] != zero else zero
+
+
+@kernel(parallel=True)
+def _drop_at(
+    x: Any, out: Any, position: Any, a: Any, b: Any, threshold: Any, scale: Any
+) -> None:  # fmt: skip
+    zero = out.dtype.type(0)
     for e in prange(x.shape[0]):
-        i = position[e]
-        h = _mix(_mix((i & 0xFFFFFFFF) ^ a) ^ ((b + (i >> 32)) & 0xFFFFFFFF))
-        out[e] = x[e] * scale if h >= threshold else 0
+        low, high = np.uint32(position[e]), np.uint32(b + np.uint32(position[e] >> 32))
+        h = _mix(np.uint32(_mix(np.uint32(low ^ a)) ^ high))
+        out[e] = x[e] * scale if h >= threshold else zero
