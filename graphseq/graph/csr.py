@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from graphseq.kernels import array, kernel
+
 _INT32_MAX = 2**31 - 1
 _GROUPS = 64
 _FIELDS = ("rowptr", "col", "value", "shape", "edge_id")
@@ -94,13 +96,10 @@ class CSR:
         _check_value("CSR.from_coo", value, row)
         _check_columns("CSR.from_coo", num_cols)
         row, col = row.long(), col.long()
-        key = row * num_cols + col
-        if bool((key[1:] >= key[:-1]).all()):
-            order = torch.arange(key.numel(), device=key.device)
-        else:
-            order = torch.argsort(key, stable=True)
-            row, col = row[order], col[order]
-            value = None if value is None else value[order]
+        order = _stable_order(col, num_cols, torch.arange(col.numel(), device=col.device))
+        order = _stable_order(row, num_rows, order)
+        row, col = row[order], col[order]
+        value = None if value is None else value[order]
         return cls._trusted(_pointers(row, num_rows), col.int(), value, (num_rows, num_cols), order)
 
     @classmethod
@@ -182,8 +181,13 @@ class CSR:
     @property
     def transpose_order(self) -> Tensor:
         """int64 ``[nnz]``: which stored entry of this matrix is entry ``t`` of the transpose."""
-        # Stable: rows stay ascending inside each column, which is the transpose's sorted order.
-        return self._once("transpose_order", lambda: torch.argsort(self.col, stable=True))
+
+        def compute() -> Tensor:
+            # Stable: rows stay ascending inside each column, as the transpose has them.
+            stored = torch.arange(self.nnz, device=self.device)
+            return _stable_order(self.col.long(), self.shape[1], stored)
+
+        return self._once("transpose_order", compute)
 
     def _transposed(self) -> "CSR":
         order = self.transpose_order
@@ -338,3 +342,21 @@ def _pointers(row: Tensor, num_rows: int) -> Tensor:
     """rowptr int64 [R + 1] from rows in any order."""
     counts = torch.bincount(row, minlength=num_rows)
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def _stable_order(key: Tensor, size: int, order: Tensor) -> Tensor:
+    """``order`` sorted by ``key[order]``, ties as they were: on the CPU a counting sort."""
+    if key.device.type != "cpu" or size > 2**20 + 8 * key.numel():  # or mostly empty counts
+        return order[torch.argsort(key[order], stable=True)]
+    out = torch.empty_like(order)
+    _count_into(array(key), array(order), array(_pointers(key, size)), out.numpy())
+    return out
+
+
+@kernel()
+def _count_into(key: Any, order: Any, free: Any, out: Any) -> None:
+    """Puts each element at the next free position of its key."""
+    for position in range(order.shape[0]):
+        element = order[position]
+        out[free[key[element]]] = element
+        free[key[element]] += 1

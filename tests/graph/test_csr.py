@@ -58,6 +58,12 @@ def test_parallel_entries_keep_the_callers_order() -> None:
     assert matrix.transpose().edge_id.tolist() == [1, 3, 0, 2, 4]
 
 
+def test_few_entries_in_a_huge_shape_cost_little() -> None:
+    matrix = CSR.from_coo(torch.tensor([1, 0, 1]), torch.tensor([7, 2, 5]), shape=(2, 2**31 - 1))
+    assert matrix.col.tolist() == [2, 5, 7]
+    assert matrix.edge_id.tolist() == [1, 2, 0]
+
+
 def test_a_symmetric_matrix_returns_itself() -> None:
     index = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
     plain = CSR.from_coo(*index, shape=(3, 3))
