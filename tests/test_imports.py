@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 SHARED = ("kernels", "files")
-GRAPH = ("graph.adjacency", "graph.csr")
+GRAPH = ("graph.adjacency", "graph.csr", "graph.checks")
 EVERYTHING = ("",)
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -25,8 +25,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # the hall knows neither wing
     "training": SHARED,
     # the graph wing: ops <- nn <- models
-    "graph.csr": SHARED,
-    "graph.adjacency": (*SHARED, "graph.csr"),
+    "graph.checks": SHARED,
+    "graph.csr": (*SHARED, "graph.checks"),
+    "graph.adjacency": (*SHARED, "graph.csr", "graph.checks"),
     "graph.ops": (*SHARED, *GRAPH),
     "graph.nn": (*SHARED, *GRAPH, "graph.ops"),
     "graph.models": (*SHARED, *GRAPH, "graph.ops", "graph.nn"),

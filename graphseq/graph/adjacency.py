@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 
-from graphseq.graph.csr import CSR, check_index
+from graphseq.graph.checks import check_index, check_value
+from graphseq.graph.csr import CSR
 
 
 class Adjacency:
@@ -48,8 +49,8 @@ class Adjacency:
             edge_weight: floating ``[E]``, or None for ones.
 
         Raises:
-            ValueError: if the shape is wrong or an index is outside ``0..num_nodes - 1``.
-            TypeError: if the indices are not integers.
+            ValueError: if a shape is wrong, an index outside ``0..num_nodes - 1`` or a weight NaN.
+            TypeError: if the indices are not integers or the weights not floating.
         """
         where = "Adjacency.from_edge_index"
         if isinstance(edge_index, EdgeIndex):  # a subclass whose every operation costs more
@@ -66,6 +67,7 @@ class Adjacency:
         if edge_weight is not None and edge_weight.dim() == 2 and edge_weight.size(1) == 1:
             edge_weight = edge_weight.squeeze(1)
         source, target = edge_index
+        check_value(where, "edge_weight", edge_weight, source)
         return cls(CSR.from_coo(target, source, edge_weight, shape=(num_nodes, num_nodes)))
 
     @property

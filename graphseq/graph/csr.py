@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from graphseq.graph.checks import check_columns, check_index, check_parts, check_same, check_value
 from graphseq.kernels import array, kernel
 
-_INT32_MAX = 2**31 - 1
 _GROUPS = 64
 _FIELDS = ("rowptr", "col", "value", "shape", "edge_id")
 
@@ -51,7 +51,7 @@ class CSR:
             order = torch.arange(self.col.numel(), device=self.col.device)
             object.__setattr__(self, "edge_id", order)
         object.__setattr__(self, "shape", (int(self.shape[0]), int(self.shape[1])))
-        _check(self)
+        check_parts(self.rowptr, self.col, self.value, self.shape, self.edge_id)
 
     @classmethod
     def _trusted(cls, *fields: Any) -> "CSR":
@@ -92,9 +92,9 @@ class CSR:
         num_rows, num_cols = int(shape[0]), int(shape[1])
         check_index("CSR.from_coo", "row", row, num_rows)
         check_index("CSR.from_coo", "col", col, num_cols)
-        _check_same("CSR.from_coo", "col", col, row)
-        _check_value("CSR.from_coo", value, row)
-        _check_columns("CSR.from_coo", num_cols)
+        check_same("CSR.from_coo", "col", col, row)
+        check_value("CSR.from_coo", "value", value, row)
+        check_columns("CSR.from_coo", num_cols)
         row, col = row.long(), col.long()
         order = _stable_order(col, num_cols, torch.arange(col.numel(), device=col.device))
         order = _stable_order(row, num_rows, order)
@@ -244,98 +244,6 @@ class CSR:
     def __repr__(self) -> str:
         kind = "ones" if self.value is None else str(self.value.dtype).removeprefix("torch.")
         return f"CSR(shape={self.shape}, nnz={self.nnz}, value={kind}, device={self.device})"
-
-
-def check_index(where: str, name: str, index: Tensor, size: int) -> None:
-    """Refuses anything but a vector of integers in ``[0, size)``.
-
-    Raises:
-        TypeError: if the dtype is not an integer.
-        ValueError: if it is not one-dimensional or a value is outside the range.
-    """
-    if index.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
-        raise TypeError(f"{where}: {name} has dtype {index.dtype}; pass integers, {name}.long()")
-    if index.dim() != 1:
-        raise ValueError(
-            f"{where}: {name} has shape {tuple(index.shape)}; pass a vector of indices"
-        )
-    if index.numel() == 0:
-        return
-    low, high = (int(bound) for bound in torch.aminmax(index))
-    if low < 0 or high >= size:
-        raise ValueError(
-            f"{where}: {name} contains {low if low < 0 else high}, outside 0..{size - 1}; "
-            "correct the index or pass the right size"
-        )
-
-
-def _check_same(where: str, name: str, tensor: Tensor, like: Tensor) -> None:
-    if tensor.shape != like.shape:
-        raise ValueError(
-            f"{where}: {name} has shape {tuple(tensor.shape)}, expected {tuple(like.shape)}; "
-            "pass one per entry"
-        )
-    if tensor.device != like.device:
-        raise ValueError(
-            f"{where}: {name} is on {tensor.device}, the indices on {like.device}; "
-            "move them to one device"
-        )
-
-
-def _check_value(where: str, value: Tensor | None, like: Tensor) -> None:
-    if value is None:
-        return
-    if not value.is_floating_point():
-        raise TypeError(f"{where}: value has dtype {value.dtype}; pass floating values")
-    _check_same(where, "value", value, like)
-    if value.requires_grad:
-        raise ValueError(
-            f"{where}: value requires a gradient, but a matrix is a constant; "
-            "give trainable values to spmm(matrix, x, value)"
-        )
-    if not bool(value.isfinite().all()):
-        raise ValueError(f"{where}: value contains NaN or infinity; clean it first")
-
-
-def _check_columns(where: str, num_cols: int) -> None:
-    if num_cols > _INT32_MAX:
-        raise ValueError(f"{where}: shape has {num_cols} columns; use at most {_INT32_MAX}")
-
-
-def _check(matrix: CSR) -> None:
-    """Everything that the compiled loops rely on and cannot check themselves."""
-    where, (num_rows, num_cols) = "CSR", matrix.shape
-    rowptr, col, edge_id = matrix.rowptr, matrix.col, matrix.edge_id
-    if rowptr.dtype != torch.int64 or col.dtype != torch.int32:
-        raise TypeError(
-            f"{where}: rowptr is {rowptr.dtype} and col {col.dtype}; pass int64 and int32"
-        )
-    if rowptr.shape != (num_rows + 1,):
-        raise ValueError(
-            f"{where}: rowptr has shape {tuple(rowptr.shape)}, expected ({num_rows + 1},); "
-            "it needs one more entry than there are rows"
-        )
-    check_index(where, "col", col, num_cols)
-    _check_columns(where, num_cols)
-    check_index(where, "edge_id", edge_id, _INT32_MAX)
-    _check_same(where, "edge_id", edge_id, col)
-    _check_value(where, matrix.value, col)
-    for name in ("rowptr", "col", "value", "edge_id"):
-        tensor = getattr(matrix, name)
-        if tensor is not None and not tensor.is_contiguous():
-            raise ValueError(f"{where}: {name} is not contiguous; pass {name}.contiguous()")
-    ends = int(rowptr[0]), int(rowptr[-1])
-    if ends != (0, col.numel()) or bool((rowptr.diff() < 0).any()):
-        raise ValueError(
-            f"{where}: rowptr must rise from 0 to {col.numel()}, got {ends[0]} to {ends[1]}; "
-            "build the matrix with CSR.from_coo"
-        )
-    falls = col.diff() < 0
-    falls[matrix.rowptr[1:-1][(rowptr[1:-1] > 0) & (rowptr[1:-1] < col.numel())] - 1] = False
-    if bool(falls.any()):
-        raise ValueError(
-            f"{where}: col is not ascending inside each row; build the matrix with CSR.from_coo"
-        )
 
 
 def _pointers(row: Tensor, num_rows: int) -> Tensor:

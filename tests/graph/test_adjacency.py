@@ -152,6 +152,19 @@ def test_errors_name_the_argument(
         Adjacency.from_edge_index(edge_index, num_nodes)
 
 
+@pytest.mark.parametrize(
+    ("weight", "error", "words"),
+    [
+        (torch.tensor([1.0]), ValueError, r"edge_weight has shape \(1,\), expected \(2,\)"),
+        (torch.tensor([1.0, float("nan")]), ValueError, "edge_weight contains NaN"),
+        (torch.tensor([1, 2]), TypeError, r"edge_weight has dtype torch\.int64"),
+    ],
+)
+def test_errors_name_the_weights(weight: Tensor, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        Adjacency.from_edge_index(torch.tensor([[0, 1], [1, 0]]), 2, weight)
+
+
 def test_normalized_refuses_what_has_no_meaning() -> None:
     edge_index = torch.tensor([[0, 1], [1, 0]])
     negative = Adjacency.from_edge_index(edge_index, 2, torch.tensor([-3.0, 1.0]))
