@@ -35,7 +35,7 @@ def reduce_groups(src: Tensor, groups: Groups, reduce: str) -> Tensor:
         case "sum":
             return _Sum.apply(src, *groups)
         case "mean":
-            return _Sum.apply(src, *groups) / groups.counts.clamp(min=1)
+            return _Sum.apply(src, *groups).div_(groups.counts.clamp(min=1))
         case "max" | "min":
             return _Extremum.apply(src, reduce, *groups)
         case "mul":
@@ -78,7 +78,7 @@ class _Extremum(Function):
     @staticmethod
     def forward(ctx: Any, src: Tensor, reduce: str, *fields: Any) -> Tensor:
         groups = Groups(*fields)
-        best, *ties = engines.extremum(src, groups, reduce)
+        best, *ties = engines.extremum(src, groups, reduce, count=ctx.needs_input_grad[0])
         _save(ctx, groups, src, best, *ties)
         return best
 
@@ -86,8 +86,8 @@ class _Extremum(Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         groups, (src, best, *ties) = _load(ctx)
         if _compiled(groups):
-            labels, out = groups.labels, loops.empty(src.shape[0], src)
-            share = grad / ties[0]
+            labels, out = groups.labels, loops.empty_like(src)
+            share = torch.div(grad, ties[0], out=loops.empty_like(grad))
             loops.extremum_gradient(*map(array, (src, labels, best, share, out)), work=src.numel())
             return out, None, *_NO_GRADIENT
         reached = (src == _Spread.apply(best, *groups)).to(src.dtype)
@@ -108,7 +108,7 @@ class _Product(Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         groups, (src,) = _load(ctx)
         if _compiled(groups):
-            out, arguments = loops.empty(src.shape[0], src), (array(grad), array(src))
+            out, arguments = loops.empty_like(src), (array(grad), array(src))
             loops.multiply_gradient(*arguments, *groups.runs(), array(out), work=2 * src.numel())
             return out, *_NO_GRADIENT
         graph = torch.is_grad_enabled()
@@ -131,7 +131,7 @@ class _Softmax(Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         groups, (prob,) = _load(ctx)
         if _compiled(groups):
-            out, arguments = loops.empty(prob.shape[0], prob), (array(grad), array(prob))
+            out, arguments = loops.empty_like(prob), (array(grad), array(prob))
             loops.softmax_gradient(*arguments, *groups.runs(), array(out), work=2 * prob.numel())
             return out, *_NO_GRADIENT
         mean = _Sum.apply(grad * prob, *groups)
@@ -150,7 +150,7 @@ class _LogSumExp(Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         groups, (src, result) = _load(ctx)
         if _compiled(groups):
-            labels, out = groups.labels, loops.empty(src.shape[0], src)
+            labels, out = groups.labels, loops.empty_like(src)
             arguments = map(array, (grad, src, labels, result, out))
             loops.logsumexp_gradient(*arguments, work=10 * src.numel())
             return out, *_NO_GRADIENT

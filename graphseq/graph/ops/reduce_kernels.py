@@ -12,6 +12,7 @@ the small per-group rows at random (85 against 131 ms for max, E = 1.17 M shuffl
 Callers have checked ranges, dtypes and contiguity.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,23 @@ from graphseq.kernels import kernel, prange
 
 Array = NDArray[Any]
 
+LN_2 = math.log(2)
+LOG2_E = 1 / LN_2
+TAYLOR = tuple(1 / math.factorial(k) for k in range(13, -1, -1))
 
-def empty(rows: int, like: Tensor) -> Tensor:
-    """Uninitialised ``[rows, F]`` of like's dtype, in numpy's memory.
 
-    numpy asks the kernel for huge pages and torch does not. A 300 MB gradient is then dominated by
-    page faults: 128 ms to write one in torch's memory, 45 ms in numpy's.
+def empty(rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+    """An uninitialised matrix in numpy's memory.
+
+    numpy asks the operating system for huge pages and torch does not. A 300 MB gradient is then
+    dominated by page faults: 128 ms to write one in torch's memory, 45 ms in numpy's.
     """
-    dtype = torch.empty(0, dtype=like.dtype).numpy().dtype
-    return torch.from_numpy(np.empty((rows, like.shape[1]), dtype))
+    return torch.from_numpy(np.empty((rows, columns), torch.empty(0, dtype=dtype).numpy().dtype))
+
+
+def empty_like(src: Tensor) -> Tensor:
+    """See :func:`empty`."""
+    return empty(src.shape[0], src.shape[1], src.dtype)
 
 
 @kernel()
@@ -94,22 +103,25 @@ def spread_groups(values: Array, index: Array, out: Array) -> None:
 def extremum_groups(
     src: Array, ptr: Array, order: Array, largest: bool, parts: int, out: Array, ties: Array
 ) -> None:
-    """Largest or smallest entry (0 where the group is empty) and how many entries reach it."""
+    """Largest or smallest entry, 0 where the group is empty, and how many entries reach it.
+
+    They are only counted if ``ties`` has columns.
+    """
+    count = ties.shape[1] > 0
     for part in prange(parts):
         for i in range(start_of(part, parts, ptr), start_of(part + 1, parts, ptr)):
             best, tied = out[i], ties[i]
             best[:] = 0
             tied[:] = 0
-            if ptr[i] < ptr[i + 1]:
-                best[:] = src[order[ptr[i]]]
-                tied[:] = 1
-            for k in range(ptr[i] + 1, ptr[i + 1]):
+            for k in range(ptr[i], ptr[i + 1]):
                 row = src[order[k]]
+                first = k == ptr[i]
                 for f in range(row.shape[0]):
                     new, old = row[f], best[f]
-                    wins = (new > old if largest else new < old) or new != new  # NaN stays
-                    tied[f] = 1 if wins else tied[f] + (new == old)
-                    best[f] = new if wins else old
+                    wins = first or (new > old if largest else new < old) or new != new
+                    best[f] = new if wins else old  # NaN wins and stays
+                    if count:
+                        tied[f] = 1 if wins else tied[f] + (new == old)
 
 
 @kernel(parallel=True)
@@ -158,6 +170,25 @@ def multiply_gradient(
 
 
 @kernel()
+def exp(x: float) -> float:
+    """e^x to one unit in the last place of float64, in operations that vectorise.
+
+    x = n ln 2 + r with |r| <= ln 2 / 2, so e^x = 2^n e^r. The Taylor series of e^r ends within
+    r^14 / 14! < 5e-18, and 2^n is a float whose exponent bits hold n. numpy's exp is a library
+    call for each entry: 3.0 against 0.8 ns.
+    """
+    n = np.floor(x * LOG2_E + 0.5)
+    r = x - n * LN_2
+    series = 0.0
+    for coefficient in TAYLOR:
+        series = series * r + coefficient
+    power = np.int64((np.int64(n) + 1023) << 52).view(np.float64)
+    if x < -708:  # 2^n is no normal float any more
+        return 0.0
+    return np.inf if x > 709 else series * power
+
+
+@kernel()
 def find_shift(src: Array, ptr: Array, order: Array, i: int, shift: Array) -> None:
     """The group's maximum, or 0 where that is infinite and x - max would be NaN."""
     shift[:] = -np.inf
@@ -181,7 +212,7 @@ def softmax_groups(src: Array, ptr: Array, order: Array, parts: int, out: Array)
             for k in range(ptr[i], ptr[i + 1]):
                 row, target = src[order[k]], out[order[k]]
                 for f in range(row.shape[0]):
-                    target[f] = np.exp(row[f] - shift[f])
+                    target[f] = exp(row[f] - shift[f])
                     total[f] += target[f]
             for f in range(total.shape[0]):
                 total[f] = 1 if total[f] == 0 else total[f]
@@ -222,7 +253,7 @@ def logsumexp_groups(src: Array, ptr: Array, order: Array, parts: int, out: Arra
             for k in range(ptr[i], ptr[i + 1]):
                 row = src[order[k]]
                 for f in range(row.shape[0]):
-                    total[f] += np.exp(row[f] - shift[f])
+                    total[f] += exp(row[f] - shift[f])
             for f in range(total.shape[0]):
                 total[f] = shift[f] + np.log(total[f])
 
@@ -234,4 +265,4 @@ def logsumexp_gradient(grad: Array, src: Array, index: Array, result: Array, out
         row, target = src[e], out[e]
         part, lse = grad[index[e]], result[index[e]]
         for f in range(row.shape[0]):
-            target[f] = 0 if lse[f] == -np.inf else part[f] * np.exp(row[f] - lse[f])
+            target[f] = 0 if lse[f] == -np.inf else part[f] * exp(row[f] - lse[f])

@@ -226,7 +226,7 @@ def test_index_changed_before_backward_is_noticed(backend: str) -> None:
 
 @pytest.mark.parametrize("reduce", REDUCTIONS)
 def test_auto(reduce: str, assert_same: Callable[..., None]) -> None:
-    for elements, columns in ((4, 1), (3000, 8)):
+    for elements, columns in ((4, 1), (300, 8)):
         index = torch.arange(elements) % 3
         assert_same(
             lambda x, index=index: scatter(x, index, 3, reduce),
@@ -234,6 +234,22 @@ def test_auto(reduce: str, assert_same: Callable[..., None]) -> None:
             [1 + draw((elements, columns)) / 1000],
             1e-9,
         )
+
+
+def test_auto_chooses_by_size_and_order() -> None:
+    def choose(elements: int, columns: int, reduce: str, in_order: bool = False) -> str:
+        src = torch.ones(1, 1).expand(elements, columns)
+        return reduce_backend.choose(src, reduce, in_order)
+
+    assert choose(10, 10, "softmax", in_order=True) == "torch"
+    assert choose(0, 10, "sum") == "torch"
+    assert choose(10_000, 1, "sum", in_order=True) == "numba"
+    assert choose(10_000, 1, "sum") == "torch"
+    assert choose(10_000, 64, "mean") == "numba"
+    assert choose(10_000, 1, "max") == "numba"
+    assert choose(1_000_000, 1, "max") == "torch"
+    assert choose(1_000_000, 64, "max") == "numba"
+    assert reduce_backend.choose(torch.ones(10_000, 64, device="meta"), "max", True) == "torch"
 
 
 # Dynamo makes an instance of autograd.Function, and torch warns itself not to.
