@@ -21,10 +21,10 @@ PARTS = ("train", "val", "test")
 
 def graph_from_files(
     *,
-    edges: str,
-    features: str,
-    labels: str,
-    split: str | tuple[float, float, float] = (0.6, 0.2, 0.2),
+    edges: Path | str,
+    features: Path | str,
+    labels: Path | str,
+    split: Path | str | tuple[float, float, float] = (0.6, 0.2, 0.2),
     seed: int = 0,
     directed: bool = False,
     normalize: bool = False,
@@ -79,16 +79,18 @@ def graph_from_files(
     )
 
 
-def _existing(path: str, argument: str) -> str:
-    if not Path(path).is_file():
+def _existing(path: Path | str, argument: str) -> Path:
+    path = Path(path)
+    if not path.is_file():
         raise FileNotFoundError(f"graph_from_files: {argument} names {path}, which is no file")
     return path
 
 
-def _read_features(path: str) -> np.ndarray | csr_matrix:
-    if _existing(path, "features").endswith(".npy"):
+def _read_features(features: Path | str) -> np.ndarray | csr_matrix:
+    path = _existing(features, "features")
+    if path.suffix == ".npy":
         return load_npy(path)
-    if not path.endswith(".npz"):
+    if path.suffix != ".npz":
         return read_numbers(path, np.float32)
     from scipy.sparse import csr_matrix
 
@@ -104,8 +106,9 @@ def _read_features(path: str) -> np.ndarray | csr_matrix:
     return matrix
 
 
-def _read_edges(path: str, *, num_nodes: int) -> np.ndarray:
-    if _existing(path, "edges").endswith(".npy"):
+def _read_edges(edges: Path | str, *, num_nodes: int) -> np.ndarray:
+    path = _existing(edges, "edges")
+    if path.suffix == ".npy":
         return load_npy(path)
     pairs = read_numbers(path, np.int64, columns=2)
     outside = ((pairs < 0) | (pairs >= num_nodes)).any(axis=1)
@@ -118,8 +121,9 @@ def _read_edges(path: str, *, num_nodes: int) -> np.ndarray:
     return pairs.T
 
 
-def _read_labels(path: str, *, num_nodes: int) -> np.ndarray:
-    if _existing(path, "labels").endswith(".npy"):
+def _read_labels(labels: Path | str, *, num_nodes: int) -> np.ndarray:
+    path = _existing(labels, "labels")
+    if path.suffix == ".npy":
         y = load_npy(path)
     else:
         y = read_numbers(path, np.int64, columns=1)[:, 0]
@@ -131,19 +135,22 @@ def _read_labels(path: str, *, num_nodes: int) -> np.ndarray:
     return y
 
 
-def _read_split(split: str | Sequence[float], *, num_nodes: int) -> tuple[Nodes, Nodes, Nodes]:
-    if not isinstance(split, str):
+def _read_split(
+    split: Path | str | Sequence[float], *, num_nodes: int
+) -> tuple[Nodes, Nodes, Nodes]:
+    if not isinstance(split, Path | str):
         if len(split) != 3:
             raise ValueError(f"graph_from_files: split must be a file or 3 fractions, got {split}")
         return split[0], split[1], split[2]
-    if _existing(split, "split").endswith(".npz"):
-        arrays = load_npz(split, PARTS)
+    path = _existing(split, "split")
+    if path.suffix == ".npz":
+        arrays = load_npz(path, PARTS)
         return arrays["train"], arrays["val"], arrays["test"]
-    lines = read_words(split)
+    lines = read_words(path)
     for line, word in lines:
         if word not in (*PARTS, "none"):
-            raise ValueError(f"{split}, line {line}: {word!r} is not train, val, test or none")
+            raise ValueError(f"{path}, line {line}: {word!r} is not train, val, test or none")
     if len(lines) != num_nodes:
-        raise ValueError(f"{split} has {len(lines)} lines, expected one per node: {num_nodes}")
+        raise ValueError(f"{path} has {len(lines)} lines, expected one per node: {num_nodes}")
     words = np.array([word for _, word in lines])
     return words == "train", words == "val", words == "test"

@@ -1,6 +1,7 @@
 """A user's own files: all formats give the same graph, and errors name file and line."""
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,6 +71,18 @@ def test_split_files(folder, dense):
     np.savez("masks.npz", **masks)
     assert_same(load(split="masks.npz"), data, dense)
     assert [part.numel() for part in load(split=(0.5, 0.25, 0.25)).splits.values()] == [6, 3, 3]
+
+
+def test_paths_are_as_good_as_strings(folder, dense):
+    np.save("x.npy", X)
+    np.savez("masks.npz", **{part: np.array(WORDS) == part for part in ("train", "val", "test")})
+    for features, split in (("x.csv", "split.txt"), ("x.npy", "masks.npz")):
+        names = {"edges": "edges.csv", "features": features, "labels": "y.csv", "split": split}
+        data = graph_from_files(**{key: folder / name for key, name in names.items()})
+        assert_same(data, load(**names), dense)
+        assert data.name == "edges"
+    with pytest.raises(FileNotFoundError, match=r"graph_from_files: split names .*no\.txt"):
+        load(split=Path("no.txt"))
 
 
 @pytest.mark.parametrize("argument", ["edges", "features", "labels", "split"])
