@@ -6,6 +6,7 @@ correct masks.
 """
 
 from functools import partial
+from typing import Any
 
 from graphseq import DAGNN, Budget, Claim, Experiment
 from graphseq.graph.data import amazon, coauthor, digits, ogbn_arxiv, planetoid
@@ -22,7 +23,7 @@ def paper_budget(epochs: int = 1000) -> Budget:
 
 def citation() -> list[Experiment]:
     """Cora, CiteSeer, PubMed: the public split, and random ones drawn anew for every seed."""
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         # name, hops, dropout, weight decay, split, accuracy, std
         ("Cora", 10, 0.8, 0.005, "public", 0.844, 0.005),
         ("Cora", 10, 0.8, 0.005, "random", 0.837, 0.014),
@@ -47,7 +48,7 @@ def citation() -> list[Experiment]:
 
 def coauthor_graphs() -> list[Experiment]:
     """Coauthor CS and Physics: 20 nodes per class to train, 30 to validate, the rest to test."""
-    rows = [("CS", 0.928, 0.009), ("Physics", 0.940, 0.006)]
+    rows: list[tuple[Any, ...]] = [("CS", 0.928, 0.009), ("Physics", 0.940, 0.006)]
     return [
         Experiment(
             name=f"dagnn_{name.lower()}",
@@ -64,7 +65,7 @@ def coauthor_graphs() -> list[Experiment]:
 
 def amazon_graphs() -> list[Experiment]:
     """Amazon Computers and Photo, with correct masks and with the paper's."""
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         # name, weight decay, epochs, accuracy, std
         ("Computers", 5e-5, 3000, 0.845, 0.012),
         ("Photo", 5e-4, 1000, 0.920, 0.008),

@@ -6,6 +6,7 @@ products add them up.
 """
 
 import warnings
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -189,7 +190,8 @@ class CSR:
 
         return self._once("transpose_order", compute)
 
-    def _transposed(self) -> "CSR":
+    def _transposed(self) -> "CSR | None":
+        """The transpose, or None where it is this very matrix."""
         order = self.transpose_order
         col = self.row[order].int()
         rowptr = _pointers(self.col.long(), self.shape[1])
@@ -197,10 +199,11 @@ class CSR:
         if self.shape[0] == self.shape[1] and torch.equal(rowptr, self.rowptr):
             same = value is None or self.value is None or torch.equal(value, self.value)
             if same and torch.equal(col, self.col):
-                return self
+                return None
         shape = (self.shape[1], self.shape[0])
         transposed = CSR._trusted(rowptr, col, value, shape, self.edge_id[order])
-        transposed._derived["transpose"] = self
+        # Weak, or the two would keep each other alive until the garbage collector comes by.
+        transposed._derived["transposed_from"] = weakref.ref(self)
         return transposed
 
     def transpose(self) -> "CSR":
@@ -208,7 +211,10 @@ class CSR:
 
         Entries keep their ``edge_id``, and those of one (row, column) pair keep their order.
         """
-        return self._once("transpose", self._transposed)
+        origin = self._derived.get("transposed_from", lambda: None)()
+        if origin is not None:
+            return origin
+        return self._once("transpose", self._transposed) or self
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -223,11 +229,15 @@ class CSR:
     def to_torch(self, dtype: torch.dtype | None = None) -> Tensor:
         """The same matrix as a ``torch.sparse_csr`` tensor (repeated entries stay repeated)."""
         value = self.values(dtype or self.dtype)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-            return torch.sparse_csr_tensor(
-                self.rowptr, self.col.long(), value, self.shape, check_invariants=False
-            )
+
+        def compute() -> Tensor:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+                return torch.sparse_csr_tensor(
+                    self.rowptr, self.col.long(), value, self.shape, check_invariants=False
+                )
+
+        return self._once(("torch", value.dtype), compute)
 
     def to_dense(self) -> Tensor:
         """The dense matrix ``[R, C]``; repeated entries are added up."""

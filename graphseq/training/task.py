@@ -172,9 +172,7 @@ class Task(nn.Module, ABC):
         """
 
     @abstractmethod
-    def metrics(
-        self, predictions: Tensor | dict[str, Tensor], split: str, stage: Stage
-    ) -> dict[str, float]:
+    def metrics(self, predictions: Any, split: str, stage: Stage) -> dict[str, float]:
         """Metrics of all rows of ``split`` at once, by their plain names (``"loss"``, ``"acc"``).
 
         Never averaged over batches. :func:`fit` prefixes the split: ``"val/acc"``.

@@ -1,7 +1,9 @@
 """CSR: built right, checked once, transposed once."""
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -228,3 +230,21 @@ def test_the_constructor_wants_contiguous_parts_of_the_right_dtype() -> None:
         CSR(rowptr, col[:2].long(), None, (2, 3))
     accepted = CSR(rowptr, col[::2].contiguous(), None, (2, 3))
     assert accepted.edge_id.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_a_matrix_and_its_transpose_are_freed_without_the_garbage_collector(
+    symmetric: bool,
+) -> None:
+    row, col = torch.tensor([0, 1, 2]), torch.tensor([1, 0, 2 if symmetric else 1])
+    matrix = CSR.from_coo(row, col, shape=(3, 3))
+    transposed = matrix.transpose()
+    assert transposed.transpose() is matrix
+    assert (transposed is matrix) == symmetric
+    dies = weakref.ref(matrix)
+    gc.disable()
+    try:
+        del matrix, transposed
+        assert dies() is None
+    finally:
+        gc.enable()

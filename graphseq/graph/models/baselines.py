@@ -22,8 +22,9 @@ def _dense(x: Tensor | CSR, model: nn.Module) -> Tensor:
     raise TypeError(f"{name}: x must be a dense tensor, got {x!r}; load the data with sparse=False")
 
 
-def _edge_index(graph: Tensor | Adjacency) -> Tensor:
-    return graph.edge_index if isinstance(graph, Adjacency) else graph
+def _edges(graph: Tensor | Adjacency) -> tuple[Tensor, Tensor | None]:
+    """``edge_index [2, E]`` and, of a weighted adjacency, ``edge_weight [E]``."""
+    return (graph.edge_index, graph.csr.value) if isinstance(graph, Adjacency) else (graph, None)
 
 
 class MLP(nn.Module):
@@ -81,10 +82,10 @@ class GCN(nn.Module):
         self.output = GCNConv(hidden_channels, out_channels)
 
     def forward(self, x: Tensor | CSR, graph: Tensor | Adjacency) -> Tensor:
-        edge_index = _edge_index(graph)
+        edges = _edges(graph)
         h = F.dropout(_dense(x, self), self.dropout, self.training)
-        h = F.dropout(self.input(h, edge_index).relu(), self.dropout, self.training)  # [N, hidden]
-        return self.output(h, edge_index)  # [N, C]
+        h = F.dropout(self.input(h, *edges).relu(), self.dropout, self.training)  # [N, hidden]
+        return self.output(h, *edges)  # [N, C]
 
 
 class GAT(nn.Module):
@@ -115,7 +116,9 @@ class GAT(nn.Module):
         self.output = GATConv(hidden_channels * num_heads, out_channels, dropout=dropout)
 
     def forward(self, x: Tensor | CSR, graph: Tensor | Adjacency) -> Tensor:
-        edge_index = _edge_index(graph)
+        edge_index, edge_weight = _edges(graph)
+        if edge_weight is not None:
+            raise ValueError("GAT: attention replaces edge weights; pass a graph without weights")
         h = F.dropout(_dense(x, self), self.dropout, self.training)
         h = F.elu(self.input(h, edge_index))  # [N, heads * hidden]
         return self.output(F.dropout(h, self.dropout, self.training), edge_index)  # [N, C]
@@ -154,7 +157,7 @@ class APPNP(nn.Module):
     def forward(self, x: Tensor | CSR, graph: Tensor | Adjacency) -> Tensor:
         h = F.dropout(_dense(x, self), self.dropout, self.training)
         h = F.dropout(self.input(h).relu(), self.dropout, self.training)  # [N, hidden]
-        return self.propagation(self.output(h), _edge_index(graph))  # [N, C]
+        return self.propagation(self.output(h), *_edges(graph))  # [N, C]
 
 
 class SGC(nn.Module):
@@ -180,4 +183,4 @@ class SGC(nn.Module):
         if x.requires_grad or not same:  # PyG's cache notices no other graph and has no gradient
             self.layer._cached_x = None
             self._cached_for = (x, graph)
-        return self.layer(x, _edge_index(graph))  # [N, C]
+        return self.layer(x, *_edges(graph))  # [N, C]

@@ -48,8 +48,18 @@ class FeatureLinear(nn.Module):
         nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, x: Tensor | CSR) -> Tensor:
+        if len(x.shape) != 2 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"FeatureLinear: x has shape {tuple(x.shape)}, expected [N, {self.in_channels}]; "
+                "pass in_channels=x.shape[1] to the model"
+            )
         if isinstance(x, CSR):
             return sparse_linear(x, self.weight, self.bias, p=self.dropout, training=self.training)
+        if not torch.is_autocast_enabled(x.device.type) and x.dtype != self.weight.dtype:
+            raise TypeError(
+                f"FeatureLinear: x is {x.dtype}, the weight {self.weight.dtype}; convert one of "
+                "them, for example x.float()"
+            )
         x = dropout(x, self.dropout, training=self.training)
         return torch.addmm(self.bias, x, self.weight)  # [N, H]
 

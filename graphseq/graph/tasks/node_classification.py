@@ -1,6 +1,7 @@
 """Node classification on one graph: cross-entropy on the training nodes, accuracy on the rest."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +44,12 @@ class NodeClassification(Task):
         self.monitor = monitor
 
     def prepare(self, device: torch.device) -> None:
-        self.data = self.data.to(device)
+        data, dtype = self.data.to(device), next(self.model.parameters()).dtype
+        if isinstance(data.x, Tensor) and data.x.dtype != dtype:
+            data = replace(
+                data, x=data.x.to(dtype)
+            )  # sparse values follow the weight by themselves
+        self.data = data
 
     def stages(self) -> Sequence[Stage]:
         return [Stage(monitors=(self.monitor,))]

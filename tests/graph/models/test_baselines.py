@@ -55,3 +55,20 @@ def test_prepared_adjacency_gives_the_same_and_sparse_features_say_what_to_do(mo
     )
     with pytest.raises(TypeError, match=f"{model.__name__}: x must be a dense tensor.*sparse=Fal"):
         network(CSR.from_dense(x), EDGES)
+
+
+@pytest.mark.parametrize("model", [GCN, APPNP, SGC])
+def test_edge_weights_count(model: type) -> None:
+    network, x = model(6, 3).eval(), torch.rand(5, 6)
+    light, heavy = (
+        network(x, Adjacency.from_edge_index(EDGES, 5, weight * torch.ones(EDGES.shape[1])))
+        for weight in (1.0, 9.0)
+    )
+    torch.testing.assert_close(light, network(x, EDGES), rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(light, heavy)
+
+
+def test_gat_refuses_edge_weights() -> None:
+    graph = Adjacency.from_edge_index(EDGES, 5, torch.ones(EDGES.shape[1]))
+    with pytest.raises(ValueError, match="without weights"):
+        GAT(6, 3)(torch.rand(5, 6), graph)

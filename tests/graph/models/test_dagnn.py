@@ -150,3 +150,12 @@ def test_reset_parameters_draws_every_parameter_anew() -> None:
 def test_negative_hops_are_refused() -> None:
     with pytest.raises(ValueError, match="num_hops must be at least 0, got -1"):
         DAGNN(4, 2, num_hops=-1)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_features_of_another_width_or_dtype_are_refused_by_name(sparse: bool) -> None:
+    x, edge_index = torch.rand(3, 5), torch.tensor([[0, 1], [1, 0]])
+    with pytest.raises(ValueError, match=r"x has shape \(3, 5\), expected \[N, 4\]"):
+        DAGNN(4, 2)(CSR.from_dense(x) if sparse else x, edge_index)
+    with pytest.raises(TypeError, match=r"x is torch.float64.*x.float\(\)"):
+        DAGNN(5, 2)(x.double(), edge_index)

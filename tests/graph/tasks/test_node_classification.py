@@ -1,5 +1,6 @@
 """Node classification: shards add up, training learns, the callers' generators rest."""
 
+import dataclasses
 import random
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from graphseq import DAGNN, Budget, evaluate, fit
 from graphseq.graph.adjacency import Adjacency
+from graphseq.graph.csr import CSR
 from graphseq.graph.data import NodeData
 from graphseq.graph.tasks import NodeClassification
 from graphseq.training import Shard
@@ -111,3 +113,13 @@ def test_the_monitor_chooses_the_weights(data: NodeData) -> None:
     assert result.metrics["val/acc"] == max(row["val/acc"] for row in result.history)
     with pytest.raises(ValueError, match="val/nothing"):
         fit(make(data, monitor="val/nothing"), Budget(epochs=1))
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_trains_in_double_precision(data: NodeData, sparse: bool) -> None:
+    if sparse:
+        data = dataclasses.replace(data, x=CSR.from_dense(data.x))
+    task = make(data)
+    fit(task, Budget(epochs=2), precision="64-true")
+    logits = task.model(task.data.x, task.data.adjacency)
+    assert logits.dtype == torch.float64
