@@ -23,14 +23,14 @@ TOLERANCE = 1e-4  # float32 sums of thousands of elements
 Operation = Callable[[Tensor], Tensor]
 
 
-def rows(case: str | None = None) -> list[Row]:
-    """Times one case or both: ``cora``, ``arxiv``."""
+def rows(case: str | None = None, seconds: float = 1.0) -> list[Row]:
+    """Times one case or both (``cora``, ``arxiv``), with so many seconds for each comparison."""
     if case is not None and case not in CASES:
         raise ValueError(f"bench reduce: no case {case!r}; there are {', '.join(CASES)}")
-    return [row for name in ([case] if case else CASES) for row in _case(name)]
+    return [row for name in ([case] if case else CASES) for row in _case(name, seconds)]
 
 
-def _case(name: str) -> list[Row]:
+def _case(name: str, seconds: float) -> list[Row]:
     graph = load(name)
     index, size = graph.edge_index[1], graph.num_nodes
     if name == "arxiv":
@@ -54,7 +54,7 @@ def _case(name: str) -> list[Row]:
         ):
             elements = index if op == "scatter" else index.sort().values
             error = _error(ours, src, grad, elements, reduce)
-            result += _measure(f"{op} {reduce}", label, src, grad, ours, references, error)
+            result += _measure(f"{op} {reduce}", label, src, grad, ours, references, error, seconds)
     return result
 
 
@@ -121,6 +121,7 @@ def _measure(
     ours: Operation,
     references: dict[str, Operation],
     error: float,
+    seconds: float,
 ) -> list[Row]:
     """Rows for the forward alone and for forward and backward."""
     result: list[Row] = []
@@ -133,7 +134,7 @@ def _measure(
             calls,
             error=error,
             tolerance=TOLERANCE,
-            seconds=1.0,
+            seconds=seconds,
         )
     return result
 
