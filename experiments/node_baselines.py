@@ -5,6 +5,7 @@ each baseline uses the settings that its own authors published for the citation 
 """
 
 from functools import partial
+from typing import Any
 
 from graphseq import Budget, Claim, Experiment
 from graphseq.graph.data import amazon, coauthor, digits, ogbn_arxiv, planetoid
@@ -26,7 +27,7 @@ GRAPHS = {
     "digits": partial(digits),
 }
 
-BASELINES = {
+BASELINES: dict[str, tuple[partial[Any], float, float]] = {
     "mlp": (partial(MLP, hidden_channels=64, dropout=0.5), 0.01, 5e-4),
     "gcn": (partial(GCN, hidden_channels=64, dropout=0.5), 0.01, 5e-4),
     "gat": (partial(GAT, hidden_channels=8, num_heads=8, dropout=0.6), 0.005, 5e-4),
