@@ -29,23 +29,22 @@ s, q      score, q    ``[K + 1, N]``
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from graphseq.graph.csr import CSR
+from graphseq.graph.ops.propagation_kernels import backward_gate, backward_hops, forward_hops
 from graphseq.graph.ops.spmm import (
     Backend,
     check_dense,
     compute_dtype,
-    gather_row,
     lanes,
     restore_dtype,
     spmm,
     use_numba,
 )
-from graphseq.kernels import array, kernel, prange
+from graphseq.kernels import array
 
 # Up to here memory is no concern and K products fewer are: 64 MiB of hops.
 _STORE_BYTES = 64 * 2**20
@@ -93,6 +92,8 @@ def adaptive_propagation(
     parts = z.to(dtype), weight.to(dtype), bias.to(dtype)
     if store_hops is None:
         store_hops = z.numel() * (num_hops + 1) * dtype.itemsize <= _STORE_BYTES
+    # Inside an autograd.Function, parameters ask for gradients even where nothing is recorded.
+    store_hops = store_hops and torch.is_grad_enabled()
     if use_numba(backend, z):
         out, scores = _Propagation.apply(matrix, *parts, num_hops, store_hops, return_scores)
     else:
@@ -138,7 +139,7 @@ class _Propagation(torch.autograd.Function):
         hops[0] = z
         scores = z.new_empty(num_hops + 1 if return_scores else 1, z.size(0))
         out = z.new_zeros(z.shape)
-        _forward_hops(
+        forward_hops(
             *_shared(matrix, z), array(weight), array(bias), num_hops,
             hops.numpy(), out.numpy(), scores.numpy(), work=_work(matrix, z),
         )  # fmt: skip
@@ -159,7 +160,7 @@ class _Propagation(torch.autograd.Function):
         ring[0] = z
         score, q = z.new_empty(2, num_hops + 1, z.size(0))
         sums = z.new_zeros(len(matrix.arrays()[0]) - 1, z.size(1) + 1, dtype=torch.float64)
-        _backward_gate(
+        backward_gate(
             *_shared(matrix, z), gate, array(bias), num_hops, array(grad), stored,
             array(hops if stored else ring), score.numpy(), q.numpy(), sums.numpy(), work=work,
         )  # fmt: skip
@@ -167,7 +168,7 @@ class _Propagation(torch.autograd.Function):
         if not ctx.needs_input_grad[1]:
             return None, None, total[:-1], total[-1:], None, None, None
         ring[num_hops % 2] = 0
-        _backward_hops(
+        backward_hops(
             *_shared(matrix.transpose(), z), gate, num_hops, array(grad),
             score.numpy(), q.numpy(), ring.numpy(), work=work,
         )  # fmt: skip
@@ -181,88 +182,6 @@ def _shared(matrix: CSR, z: Tensor) -> tuple[Any, ...]:
 
 def _work(matrix: CSR, z: Tensor) -> int:
     return (matrix.nnz + matrix.shape[0]) * z.size(1)
-
-
-@kernel(parallel=True)
-def _forward_hops(
-    groups: Any, rowptr: Any, col: Any, value: Any, lanes: tuple[int, ...], weight: Any, bias: Any,
-    num_hops: int, hops: Any, out: Any, scores: Any,
-) -> None:  # fmt: skip
-    """Fills ``hops`` from hops[0] = Z (a ring of two, or one slot per hop), ``out``, ``scores``."""
-    depth = hops.shape[0]
-    for k in range(num_hops + 1):
-        here, before = hops[k % depth], hops[(k - 1) % depth]
-        score = scores[k % scores.shape[0]]
-        for group in prange(groups.shape[0] - 1):
-            begin, end = groups[group], groups[group + 1]
-            for i in range(begin, end):
-                if k > 0:
-                    gather_row(i, rowptr, col, value, before, lanes, here[i])
-                score[i] = _dot(here[i], weight, lanes) + bias[0]
-            for i in range(begin, end):
-                score[i] = _sigmoid(score[i])
-            for i in range(begin, end):
-                _add_scaled(here[i], score[i], lanes, out[i])
-
-
-@kernel(parallel=True)
-def _backward_gate(
-    groups: Any, rowptr: Any, col: Any, value: Any, lanes: tuple[int, ...], weight: Any, bias: Any,
-    num_hops: int, grad: Any, stored: bool, hops: Any, score: Any, q: Any, sums: Any,
-) -> None:  # fmt: skip
-    """First sweep: ``score`` and ``q`` [K + 1, N], and per group of rows the sums for d w, d b."""
-    depth, width, one = hops.shape[0], grad.shape[1], grad.dtype.type(1)
-    for k in range(num_hops + 1):
-        here, before = hops[k % depth], hops[(k - 1) % depth]
-        for group in prange(groups.shape[0] - 1):
-            begin, end = groups[group], groups[group + 1]
-            for i in range(begin, end):
-                if k > 0 and not stored:
-                    gather_row(i, rowptr, col, value, before, lanes, here[i])
-                score[k, i] = _dot(here[i], weight, lanes) + bias[0]
-                q[k, i] = _dot(here[i], grad[i], lanes)
-            for i in range(begin, end):
-                score[k, i] = _sigmoid(score[k, i])
-                q[k, i] *= score[k, i] * (one - score[k, i])
-            for i in range(begin, end):
-                _add_scaled(here[i], q[k, i], lanes, sums[group])
-                sums[group, width] += q[k, i]
-
-
-@kernel(parallel=True)
-def _backward_hops(
-    groups: Any, rowptr: Any, col: Any, value: Any, lanes: tuple[int, ...], weight: Any,
-    num_hops: int, grad: Any, score: Any, q: Any, ring: Any,
-) -> None:  # fmt: skip
-    """Second sweep, Horner's rule with the transpose, from zeros to d Z in ``ring[0]``."""
-    for k in range(num_hops, -1, -1):
-        here, before = ring[k % 2], ring[(k + 1) % 2]
-        for group in prange(groups.shape[0] - 1):
-            for i in range(groups[group], groups[group + 1]):
-                if k < num_hops:
-                    gather_row(i, rowptr, col, value, before, lanes, here[i])
-                _add_scaled(grad[i], score[k, i], lanes, here[i])
-                _add_scaled(weight, q[k, i], lanes, here[i])
-
-
-@kernel()
-def _dot(a: Any, b: Any, lanes: tuple[int, ...]) -> Any:
-    total = a.dtype.type(0)
-    for c in range(len(lanes) if len(lanes) > 0 else a.shape[0]):
-        total += a[c] * b[c]
-    return total
-
-
-@kernel()
-def _add_scaled(x: Any, scale: Any, lanes: tuple[int, ...], out: Any) -> None:
-    for c in range(len(lanes) if len(lanes) > 0 else x.shape[0]):
-        out[c] += scale * x[c]
-
-
-@kernel()
-def _sigmoid(x: Any) -> Any:
-    one = np.float32(1)  # the smallest float: a 1 would turn float32 into float64
-    return one / (one + np.exp(-x))
 
 
 def _stacked(

@@ -72,7 +72,7 @@ def sparse_linear(
     if use_numba(backend, weight):
         out = _SparseLinear.apply(x, weight.to(dtype), p, seed)
     else:
-        value = dropout(x.values(dtype), p, seed=seed, backend=backend)
+        value = dropout(x.values(dtype), p, seed=seed, backend=backend) if p > 0.0 else None
         out = spmm(x, weight.to(dtype), value, backend=backend)
     out = out if bias is None else out + bias
     return restore_dtype(out, weight)
@@ -93,7 +93,7 @@ class _SparseLinear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None, None]:  # type: ignore[override]
         x, p, seed = ctx.settings
-        value = transposed_values(x, x.values(grad.dtype))
+        value = transposed_values(x, None, grad.dtype)
         if p > 0.0:
             value = apply_mask(value, p, seed, position=x.transpose_order)
         return None, _sparse_product(x.transpose(), value, grad, p), None, None

@@ -52,11 +52,14 @@ def spmm(
         )
     dtype = compute_dtype(x)
     dense = x.to(dtype)
-    value = matrix.values(dtype) if value is None else value.to(dtype)
     if use_numba(backend, x):
-        out = _Product.apply(matrix, dense, value)
-    else:
-        out = _torch_product(matrix, dense, value)
+        value = matrix.values(dtype) if value is None else value.to(dtype)
+        return restore_dtype(_Product.apply(matrix, dense, value), x)
+    with torch.autocast(x.device.type, enabled=False):
+        if value is None and not torch.compiler.is_compiling():
+            out = _LibraryProduct.apply(matrix, dense)
+        else:
+            out = _gathered_product(matrix, dense, value)
     return restore_dtype(out, x)
 
 
@@ -125,7 +128,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, matrix: CSR, x: Tensor, value: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.matrix = matrix
+        ctx.matrix, ctx.own = matrix, value is matrix.values(value.dtype)
         keep_x = x if ctx.needs_input_grad[2] else None
         ctx.save_for_backward(keep_x, value)
         return product(matrix, x.detach(), value)
@@ -137,7 +140,8 @@ class _Product(torch.autograd.Function):
         matrix: CSR = ctx.matrix
         grad_x = grad_value = None
         if ctx.needs_input_grad[1]:
-            grad_x = product(matrix.transpose(), grad, transposed_values(matrix, value))
+            value_t = transposed_values(matrix, None if ctx.own else value, grad.dtype)
+            grad_x = product(matrix.transpose(), grad, value_t)
         if ctx.needs_input_grad[2]:
             grad, x = grad.contiguous(), x.contiguous()
             grad_value = torch.empty_like(value)
@@ -148,15 +152,30 @@ class _Product(torch.autograd.Function):
         return None, grad_x, grad_value
 
 
-def transposed_values(matrix: CSR, value: Tensor) -> Tensor:
-    """``value`` in the stored order of ``matrix.transpose()``."""
-    if value is matrix.values(value.dtype):
-        return matrix.transpose().values(value.dtype)
+def transposed_values(matrix: CSR, value: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """``value``, or the matrix's own values, in the stored order of ``matrix.transpose()``."""
+    if value is None:
+        return matrix.transpose().values(dtype)
     return value[matrix.transpose_order]
 
 
-def _torch_product(matrix: CSR, x: Tensor, value: Tensor) -> Tensor:
-    """Gather and add; differentiable by autograd, traceable by ``torch.compile``."""
+class _LibraryProduct(torch.autograd.Function):
+    """torch's own sparse product (cuSPARSE, MKL), with the transpose that the matrix keeps."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: CSR, x: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.matrix = matrix
+        return matrix.to_torch(x.dtype) @ x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
+        return None, ctx.matrix.transpose().to_torch(grad.dtype) @ grad
+
+
+def _gathered_product(matrix: CSR, x: Tensor, value: Tensor | None) -> Tensor:
+    """Gather and add; differentiable in both by autograd, traceable by ``torch.compile``."""
+    value = matrix.values(x.dtype) if value is None else value.to(x.dtype)
     messages = value.unsqueeze(1) * x[matrix.col.long()]  # [nnz, D]
     return x.new_zeros(matrix.shape[0], x.size(1)).index_add(0, matrix.row, messages)
 
