@@ -80,5 +80,5 @@ def find(
     searched = " or ".join(str(folder) for folder in roots)
     remedy = "put it there, or let GRAPHSEQ_DATA name the folder that has it"
     if url is not None:
-        remedy += f", or pass download=True ({url})"
+        remedy += f", or pass download=True, on a command line --data.download ({url})"
     raise FileNotFoundError(f"{relative} is not in {searched}: {remedy}")

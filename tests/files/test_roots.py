@@ -49,8 +49,9 @@ def test_missing_file_names_the_place_the_folders_and_both_remedies(folders):
     with pytest.raises(FileNotFoundError) as caught:
         find("cora/raw/x", url="https://example.org/x")
     message = str(caught.value)
-    for part in ("cora/raw/x", str(data), str(downloads), "put it there", "download=True"):
+    for part in ("cora/raw/x", str(data), str(downloads), "put it there"):
         assert part in message
+    assert "download=True, on a command line --data.download (https://example.org/x)" in message
     assert "\n" not in message
 
 

@@ -29,6 +29,16 @@ BOJCHEVSKI = "https://github.com/abojchevski/graph2gauss/raw/master/data"
 AMAZON = {"Computers": "amazon_electronics_computers", "Photo": "amazon_electronics_photo"}
 COAUTHOR = {"CS": "ms_academic_cs", "Physics": "ms_academic_phy"}
 CITATION_FULL = {name: name.lower() for name in ("Cora", "Cora_ML", "CiteSeer", "DBLP", "PubMed")}
+SHA256 = {  # of the original files; those of CitationFull's other three are not known to us
+    "amazon_electronics_computers": (
+        "498b98144761c1592e7ba7c127637ffbfdda088ec2ca9cf4d431d6dabbb84d5d"
+    ),
+    "amazon_electronics_photo": "4f552b0f6631b465c417b05db89d9d280fa7d01061b89fcc4602d88dd82ed22d",
+    "ms_academic_cs": "68fa28e570b9abf8f0e890fbd446d03f052ba2a757e5e5853ec3b546eee9aef6",
+    "ms_academic_phy": "3da759527a8d4f316f24edf55c4f998850b1b10d53f06cb817e9278593395916",
+    "citeseer": "1b64c204131ade5d4d523fb89ed863408380a4a178c78d85b034699aa8124c84",
+    "cora_ml": "aa5e4e81a9f97c90a40d1b86add3256e1124353275dc806236054e35fde53cdf",
+}
 
 
 def amazon(
@@ -61,9 +71,8 @@ def amazon(
         FileNotFoundError: The file is missing and ``download`` is False.
         ValueError: An argument is not among the choices, or the file is broken.
     """
-    file = f"{_choose('amazon', name, AMAZON)}.npz"
-    place = f"amazon/{name}/raw/{file}"
-    path = find(place, root=root, url=f"{SHCHUR}/{file}", download=download)
+    stem = _choose("amazon", name, AMAZON)
+    path = _locate(f"amazon/{name}/raw", stem, SHCHUR, root=root, download=download)
     return _node_data(path, name, lcc=lcc, seed=seed, normalize=normalize, sparse=sparse)
 
 
@@ -95,9 +104,8 @@ def coauthor(
         FileNotFoundError: The file is missing and ``download`` is False.
         ValueError: An argument is not among the choices, or the file is broken.
     """
-    file = f"{_choose('coauthor', name, COAUTHOR)}.npz"
-    place = f"coauthor/{name}/raw/{file}"
-    path = find(place, root=root, url=f"{SHCHUR}/{file}", download=download)
+    stem = _choose("coauthor", name, COAUTHOR)
+    path = _locate(f"coauthor/{name}/raw", stem, SHCHUR, root=root, download=download)
     return _node_data(path, name, lcc=lcc, seed=seed, normalize=normalize, sparse=sparse)
 
 
@@ -132,8 +140,7 @@ def citation_full(
             few nodes for the split.
     """
     stem = _choose("citation_full", name, CITATION_FULL)
-    place = f"citationfull/{stem}/raw/{stem}.npz"
-    path = find(place, root=root, url=f"{BOJCHEVSKI}/{stem}.npz", download=download)
+    path = _locate(f"citationfull/{stem}/raw", stem, BOJCHEVSKI, root=root, download=download)
     return _node_data(path, name, lcc=lcc, seed=seed, normalize=normalize, sparse=sparse)
 
 
@@ -175,6 +182,16 @@ def _choose(function: str, name: str, choices: dict[str, str]) -> str:
     if name not in choices:
         raise ValueError(f"{function}: name must be one of {', '.join(choices)}, got {name!r}")
     return choices[name]
+
+
+def _locate(folder: str, stem: str, address: str, *, root: str | None, download: bool) -> Path:
+    return find(
+        f"{folder}/{stem}.npz",
+        root=root,
+        url=f"{address}/{stem}.npz",
+        sha256=SHA256.get(stem),
+        download=download,
+    )
 
 
 def _matrix(arrays: dict[str, np.ndarray], kind: str, path: Path | str) -> csr_matrix:

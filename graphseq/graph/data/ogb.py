@@ -70,11 +70,13 @@ def ogb_folder(release: Release, *, root: Path | str | None, download: bool) -> 
         if found:
             raise ValueError(
                 f"{found[0]} is not version {release.version} of {release.name} (it has no "
-                f"{marker}); pass download=True to fetch that version, or replace the folder"
+                f"{marker}); pass download=True to fetch that version, on a command line "
+                "--data.download, or replace the folder"
             )
         raise FileNotFoundError(
             f"{release.name} is not in {' or '.join(str(place) for place in places)}: put the "
-            f"folder {release.folder} there or pass download=True ({release.url})"
+            f"folder {release.folder} there, or pass download=True, on a command line "
+            f"--data.download ({release.url})"
         )
     target = roots[-1] / "ogb" / release.folder
     archive = target.with_suffix(".zip")

@@ -1,14 +1,16 @@
 """Amazon, Coauthor and CitationFull: against the arrays in the file, and against PyG."""
 
+import hashlib
 
 import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_matrix
 
+from graphseq.files import sha256_of
 from graphseq.graph.adjacency import Adjacency
 from graphseq.graph.data import amazon, citation_full, coauthor, largest_component
-from graphseq.graph.data.npz_graphs import read_npz_graph
+from graphseq.graph.data.npz_graphs import AMAZON, COAUTHOR, SHA256, read_npz_graph
 
 pytestmark = pytest.mark.usefixtures("generators_untouched")
 
@@ -101,7 +103,30 @@ def test_missing_file_says_where_it_belongs(tmp_path, call, relative):
     with pytest.raises(FileNotFoundError) as caught:
         call(root=str(tmp_path))
     assert relative in str(caught.value)
-    assert "download=True (https://" in str(caught.value)
+    assert "download=True, on a command line --data.download (https://" in str(caught.value)
+
+
+def test_download_is_checked_by_its_hash(npz_graph, tmp_path, monkeypatch):
+    arrays, write = npz_graph
+    served = write(arrays).read_bytes()
+    monkeypatch.setenv("GRAPHSEQ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GRAPHSEQ_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setattr("graphseq.files.download._chunks", lambda *_: [served])
+    calls = [(amazon, AMAZON), (coauthor, COAUTHOR), (citation_full, ("Cora_ML", "CiteSeer"))]
+    for load, names in calls:
+        for name in names:
+            with pytest.raises(ValueError, match=r"has sha256 .* nothing was kept"):
+                load(name=name, download=True)
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+    monkeypatch.setitem(SHA256, "amazon_electronics_photo", hashlib.sha256(served).hexdigest())
+    assert amazon(name="Photo", download=True).num_nodes == 700
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("stem", SHA256)
+def test_known_hashes_are_those_of_the_real_files(data_root, stem):
+    (path,) = (path for path in data_root.glob(f"*/*/raw/{stem}.npz"))
+    assert sha256_of(path) == SHA256[stem]
 
 
 def test_wrong_choices_are_named(npz_graph, tmp_path):

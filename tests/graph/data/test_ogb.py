@@ -37,7 +37,12 @@ def test_found_where_ogb_leaves_it(places, below):
 def test_missing_folder_names_the_remedies(places):
     with pytest.raises(FileNotFoundError, match="ogbl-toy is not in") as caught:
         ogb_folder(TOY, root=None, download=False)
-    for part in (str(places[0] / "ogb"), "put the folder ogbl_toy there", "download=True"):
+    for part in (
+        str(places[0] / "ogb"),
+        "put the folder ogbl_toy there",
+        "download=True, on a",
+        "--data.download",
+    ):
         assert part in str(caught.value)
 
 
@@ -46,6 +51,7 @@ def test_another_version_is_an_error_that_names_the_flag(places):
     with pytest.raises(ValueError, match="is not version 2 of ogbl-toy") as caught:
         ogb_folder(TOY, root=None, download=False)
     assert "pass download=True" in str(caught.value)
+    assert "--data.download" in str(caught.value)
     assert str(old) in str(caught.value)
 
 
