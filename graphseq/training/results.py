@@ -1,6 +1,7 @@
 """Committed results: one CSV per experiment with a row per seed, and the table made from them."""
 
 import csv
+import io
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,9 @@ START, END = "<!-- results: start -->", "<!-- results: end -->"
 
 
 def keep(folder: Path | str, experiments: Mapping[str, Experiment], results: Path | str) -> Path:
-    """Copies the rows of a finished run to ``results/<experiment>.csv``.
+    """Adds the rows of a run to ``results/<experiment>.csv``, where they replace equal seeds.
+
+    So the seeds of one experiment may be run in several folders or on several machines.
 
     Args:
         folder: what ``graphseq train --out`` wrote.
@@ -43,7 +46,14 @@ def keep(folder: Path | str, experiments: Mapping[str, Experiment], results: Pat
             f"{name} says {ours[other[0]]!r}; only runs without overrides are kept"
         )
     path = results / f"{name}.csv"
-    atomic_write_text(path, (folder / "runs.csv").read_text())
+    rows = {int(row["seed"]): row for row in read(path)} if path.is_file() else {}
+    rows |= {int(row["seed"]): row for row in read(folder / "runs.csv")}
+    columns = dict.fromkeys(column for row in rows.values() for column in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows[seed] for seed in sorted(rows))
+    atomic_write_text(path, text.getvalue())
     return path
 
 

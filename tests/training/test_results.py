@@ -49,6 +49,17 @@ def test_a_finished_run_is_kept_and_stands_in_the_table(tmp_path: Path) -> None:
     assert "+2.00 (outside 1.0)" in strict
 
 
+def test_seeds_of_another_folder_join_those_that_are_there(tmp_path: Path) -> None:
+    line = experiment()
+    results.keep(finished(tmp_path / "run", leaves(line)), {"line": line}, tmp_path)
+    second = finished(tmp_path / "more", leaves(line))
+    (second / "runs.csv").write_text("seed,test/acc,seconds,note\n2,0.9,1.0,new\n1,0.7,9.0,again\n")
+    path = results.keep(second, {"line": line}, tmp_path)
+    assert path.read_text().splitlines() == [
+        *("seed,test/acc,seconds,note", "0,0.81,3.0,", "1,0.7,9.0,again", "2,0.9,1.0,new"),
+    ]
+
+
 def test_what_was_not_run_is_said(tmp_path: Path) -> None:
     assert "not run yet: `line`" in results.markdown({"line": experiment()}, tmp_path)
 
