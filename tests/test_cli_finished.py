@@ -32,8 +32,9 @@ def test_plot_draws_curves_scores_and_a_sweep(
     assert main(["plot", str(runs / "1"), "--against", "model.nothing"]) == 2
     assert main(["plot", str(runs / "1"), "--against", "data"]) == 2
     assert main(["plot", os.devnull]) == 2
+    assert main(["plot", str(runs / "1"), "--out", "elsewhere.png"]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert [line.startswith("error: ") for line in lines] == [True] * 3
+    assert [line.startswith("error: ") for line in lines] == [True] * 4
     assert "has no setting model.nothing" in lines[0]
     assert "not a number" in lines[1]
 

@@ -15,6 +15,8 @@ def plot(names: list[str], words: list[str]) -> list[Path]:
         raise ValueError("plot needs at least one folder that train has written")
     if options.against is not None:
         return [_sweep([Path(name) for name in names], options.against, options)]
+    if options.out is not None:
+        raise ValueError("plot: --out belongs to --against; other figures go beside their run")
     return [path for name in names for path in _of_run(Path(name), options)]
 
 

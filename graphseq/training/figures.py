@@ -6,6 +6,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
+from graphseq.files import atomic_write
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -34,8 +36,8 @@ def save_figure(draw: Draw, path: str | Path) -> Path:
     axes.spines[["top", "right"]].set_visible(False)
     draw(axes)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    kind = path.suffix.lstrip(".") or "png"
+    atomic_write(path, lambda file: figure.savefig(file, format=kind, dpi=150))
     return path
 
 
@@ -56,14 +58,14 @@ def learning_curves(
     Raises:
         ValueError: no history has that column.
     """
-    lines = [line for history in histories if (line := _column(history, metric))]
-    if not lines:
+    lines = [_column(history, metric) for history in histories]
+    if not any(values for _, values in lines):
         raise ValueError(f"learning_curves: no history has values of {metric!r}")
 
     def draw(axes: "Axes") -> None:
-        for line in lines:
-            axes.plot(range(1, len(line) + 1), line, color=COLOR, alpha=max(0.15, 1 / len(lines)))
-        axes.set(xlabel="evaluation", ylabel=metric, title=title)
+        for epochs, values in lines:
+            axes.plot(epochs, values, color=COLOR, alpha=max(0.15, 1 / len(lines)))
+        axes.set(xlabel="epoch", ylabel=metric, title=title)
 
     return save_figure(draw, path)
 
@@ -108,6 +110,9 @@ def sweep(
     return save_figure(draw, path)
 
 
-def _column(history: Path, metric: str) -> list[float]:
+def _column(history: Path, metric: str) -> tuple[list[int], list[float]]:
+    """Epochs, counted through all stages, and values of a metric that not every epoch has."""
     with history.open(newline="") as file:
-        return [float(row[metric]) for row in csv.DictReader(file) if row.get(metric)]
+        rows = [row.get(metric) for row in csv.DictReader(file)]
+    found = [(epoch, float(value)) for epoch, value in enumerate(rows, start=1) if value]
+    return [epoch for epoch, _ in found], [value for _, value in found]

@@ -10,7 +10,7 @@ from graphseq.training import figures
 def test_learning_curves_draw_the_column_and_skip_empty_cells(tmp_path: Path) -> None:
     history = tmp_path / "history.csv"
     history.write_text("stage,epoch,val/acc\ntrain,1,0.2\ntrain,2,\ntrain,3,0.6\n")
-    assert figures._column(history, "val/acc") == [0.2, 0.6]
+    assert figures._column(history, "val/acc") == ([1, 3], [0.2, 0.6])
     path = figures.learning_curves([history], "val/acc", tmp_path / "a" / "curves.png")
     assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="no history has values of 'val/f1'"):
