@@ -1,6 +1,8 @@
 """The public names. A name appears here when it works; one that leaves breaks somebody's code."""
 
 import importlib
+import subprocess
+import sys
 from types import ModuleType
 
 import pytest
@@ -10,6 +12,7 @@ PUBLIC = {
         *("DAGNN", "Task", "Loss", "Stage", "fit", "evaluate", "Experiment", "Budget", "Claim"),
         *("run", "save", "load", "graph", "training"),
     },
+    "graphseq.graph": {"data", "models", "nn", "ops", "tasks"},
     "graphseq.graph.models": {"APPNP", "DAGNN", "GAT", "GCN", "MLP", "SGC"},
     "graphseq.graph.tasks": {"NodeClassification"},
 }
@@ -35,3 +38,10 @@ def test_public_names_are_documented(name: str) -> None:
     module = importlib.import_module(name)
     bare = [n for n in PUBLIC[name] if not (getattr(module, n).__doc__ or "").strip()]
     assert bare == []
+
+
+def test_one_import_reaches_every_wing() -> None:
+    """In a fresh process: here other tests have imported the parts already."""
+    names = [f"graphseq.graph.{part}.__name__" for part in PUBLIC["graphseq.graph"]]
+    script = f"import graphseq; {'; '.join(names)}; graphseq.training.fit"
+    subprocess.run([sys.executable, "-c", script], check=True)
