@@ -5,10 +5,11 @@ from pathlib import Path
 
 from graphseq.training import rng
 from graphseq.training.catalog import find_experiments, pick, shipped
-from graphseq.training.experiment import Experiment
+from graphseq.training.experiment import Experiment, HasDims
 from graphseq.training.run import fingerprint_of
 from graphseq.training.run_folder import RunFolder, SeedRecord
-from graphseq.training.scoring import evaluate
+from graphseq.training.scoring import evaluate_splits
+from graphseq.training.seed_data import SeedData
 from graphseq.training.settings import ELSEWHERE, with_leaves
 from graphseq.training.task import Task
 from graphseq.training.weights import read_best
@@ -81,21 +82,17 @@ def replay(folder: Path | str, experiment: Experiment, *, device: str = "cpu") -
         FileNotFoundError: the folder holds no finished seed, or its weights are gone.
         ValueError: the experiment is another one, or its data are not those of the run.
     """
-    answers = []
-    for seed, record in finished_seeds(folder).items():
-        task = _restored(folder, experiment, seed, record)
-        precision = str(record.provenance["precision"])
-        for split in ("val", "test"):
-            with rng.fork(seed):
-                scores = evaluate(task, split, device=device, precision=precision)
-            answers += [
-                Repeated(
-                    seed, f"{split}/{name}", record.result["metrics"][f"{split}/{name}"], score
-                )
-                for name, score in scores.items()
-                if record.result["metrics"].get(f"{split}/{name}") is not None
-            ]
-    return answers
+    records = finished_seeds(folder)
+    # The seeds of a folder have the same settings: RunFolder.check lets no others in.
+    rebuilt = _as_recorded(experiment, next(iter(records.values())))
+    data = SeedData(rebuilt)
+    return [
+        repeated
+        for seed, record in records.items()
+        for repeated in _scored_again(
+            _restored(folder, rebuilt, data.of(seed), seed, record), seed, record, device
+        )
+    ]
 
 
 def restore(folder: Path | str, experiment: Experiment, seed: int) -> Task:
@@ -113,17 +110,30 @@ def restore(folder: Path | str, experiment: Experiment, seed: int) -> Task:
     records = finished_seeds(folder)
     if seed not in records:
         raise FileNotFoundError(f"{folder} holds seeds {sorted(records)}, not seed {seed}")
-    return _restored(folder, experiment, seed, records[seed])
+    rebuilt = _as_recorded(experiment, records[seed])
+    return _restored(folder, rebuilt, SeedData(rebuilt).of(seed), seed, records[seed])
 
 
-def _restored(folder: Path | str, experiment: Experiment, seed: int, record: SeedRecord) -> Task:
-    rebuilt = _as_recorded(experiment, record)
-    with rng.fork(seed if rebuilt.data_follows_seed else 0):
-        data = rebuilt.load(seed)
+def _scored_again(task: Task, seed: int, record: SeedRecord, device: str) -> list[Repeated]:
+    recorded = record.result["metrics"]
+    with rng.fork(seed):
+        scores = evaluate_splits(
+            task, ("val", "test"), device=device, precision=str(record.provenance["precision"])
+        )
+    return [
+        Repeated(seed, name, recorded[name], score)
+        for name, score in scores.items()
+        if recorded.get(name) is not None
+    ]
+
+
+def _restored(
+    folder: Path | str, rebuilt: Experiment, data: HasDims, seed: int, record: SeedRecord
+) -> Task:
     if fingerprint_of(data) != record.provenance["split_fingerprint"]:
         raise ValueError(
             f"{folder}: seed {seed} was trained on other data or splits than "
-            f"experiment {experiment.name} loads now"
+            f"experiment {rebuilt.name} loads now"
         )
     with rng.fork(seed):
         task = rebuilt.build(data, seed)

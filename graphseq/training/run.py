@@ -16,6 +16,7 @@ from graphseq.training.progress import FitResult
 from graphseq.training.provenance import command as command_of_process
 from graphseq.training.provenance import commit, hardware, versions
 from graphseq.training.run_folder import RunFolder, SeedRecord, without_nan
+from graphseq.training.seed_data import SeedData
 from graphseq.training.settings import leaves
 
 
@@ -105,12 +106,9 @@ def run(
         tensorboard=tensorboard,
         compile=compile,
     )
-    data = None
+    data = SeedData(experiment)
     for seed in waiting:
-        if data is None or experiment.data_follows_seed:
-            with rng.fork(seed if experiment.data_follows_seed else 0):
-                data = experiment.load(seed)
-        records[seed] = _train(experiment, data, seed, folder, origin, fit_here)
+        records[seed] = _train(experiment, data.of(seed), seed, folder, origin, fit_here)
         if folder is not None and is_first_rank():
             folder.write_tables(records, summarize(experiment, records))
         if on_seed is not None:

@@ -1,5 +1,6 @@
 """Scoring a task on a split: predictions of all batches and ranks, metrics once on everything."""
 
+from collections.abc import Sequence
 from numbers import Real
 
 import torch
@@ -28,11 +29,36 @@ def evaluate(
     Raises:
         ValueError: If the split has no batches, or device or precision cannot be had.
     """
+    found = evaluate_splits(task, (split,), device=device, precision=precision)
+    return {name.removeprefix(f"{split}/"): value for name, value in found.items()}
+
+
+def evaluate_splits(
+    task: Task, splits: Sequence[str], *, device: str = "cpu", precision: str = "32-true"
+) -> dict[str, float]:
+    """As :func:`evaluate` for several splits: set up once, names with their split.
+
+    Args:
+        task: The task.
+        splits: Any of ``"train"``, ``"val"`` and ``"test"``.
+        device: As for :func:`fit`.
+        precision: As for :func:`fit`.
+
+    Returns:
+        ``"val/acc"`` and so on -> value.
+
+    Raises:
+        ValueError: If a split has no batches, or device or precision cannot be had.
+    """
     world = World(make_fabric(device, precision))
     with rng.fork():
         place(task, world, precision)
         try:
-            return score(task, split, task.stages()[-1], world, final=True)
+            return {
+                f"{split}/{name}": value
+                for split in splits
+                for name, value in score(task, split, task.stages()[-1], world, final=True).items()
+            }
         finally:
             task.shard = Shard()
 

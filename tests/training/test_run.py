@@ -2,10 +2,12 @@
 
 import csv
 import dataclasses
+import gc
 import json
 import random
 import statistics
 import sys
+import weakref
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from graphseq.training import run_folder
+from graphseq.training import run_folder, scoring
 from graphseq.training.catalog import load_file
 from graphseq.training.experiment import Experiment
 from graphseq.training.replay import replay
@@ -132,6 +134,40 @@ def test_data_that_ignore_the_seed_are_loaded_once(line: Experiment) -> None:
     line = load_file(IDEA)["line"]
     run(line, [4, 5])
     assert loaded(line) == [4, 5]
+
+
+@pytest.mark.parametrize("name", ["line", "line_fixed"])
+def test_nothing_of_a_seed_is_left_when_the_next_one_begins(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = load_file(IDEA)[name]
+    follows = experiment.data_follows_seed
+    data: list[Any] = []
+    tasks: list[Any] = []
+    load, build = Experiment.load, Experiment.build
+
+    def load_alone(self: Experiment, seed: int) -> Any:
+        assert [ref() for ref in (*data, *tasks)] == [None] * len((*data, *tasks))
+        loaded = load(self, seed)
+        data.append(weakref.ref(loaded))
+        return loaded
+
+    def build_alone(self: Experiment, loaded: Any, seed: int) -> Any:
+        assert [ref() for ref in tasks] == [None] * len(tasks)
+        task = build(self, loaded, seed)
+        vars(task)["myself"] = task.forward  # a cycle, as a user's task may have one
+        tasks.append(weakref.ref(task))
+        return task
+
+    monkeypatch.setattr(Experiment, "load", load_alone)
+    monkeypatch.setattr(Experiment, "build", build_alone)
+    gc.collect()
+    gc.disable()
+    try:
+        run(experiment, [0, 1, 2])
+    finally:
+        gc.enable()
+    assert (len(data), len(tasks)) == (3 if follows else 1, 3)
 
 
 def test_rerun_skips_finished_seeds(line: Experiment, tmp_path: Path) -> None:
@@ -291,6 +327,32 @@ def test_replay_repeats_every_number(line: Experiment, tmp_path: Path, precision
         (s, m) for s in (0, 2) for m in scores(summary)
     }
     assert all(a.recorded == a.repeated for a in answers)
+
+
+def test_replay_loads_data_and_sets_up_no_more_than_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixed = load_file(IDEA)["line_fixed"]
+    run(fixed, [0, 1, 2], out=tmp_path / "fixed")
+    loaded(fixed).clear()
+    devices: list[str] = []
+    known = scoring.make_fabric
+
+    def counted(device: str, precision: str) -> Any:
+        devices.append(device)
+        return known(device, precision)
+
+    monkeypatch.setattr(scoring, "make_fabric", counted)
+    answers = replay(tmp_path / "fixed", fixed)
+    assert {answer.seed for answer in answers} == {0, 1, 2}
+    assert all(answer.equal for answer in answers)
+    assert loaded(fixed).count(None) == 1
+    assert len(devices) == 3
+    line = load_file(IDEA)["line"]
+    run(line, [4, 5], out=tmp_path / "line")
+    loaded(line).clear()
+    replay(tmp_path / "line", line)
+    assert loaded(line) == [4, 5]
 
 
 def test_replay_applies_the_recorded_settings(line: Experiment, tmp_path: Path) -> None:
