@@ -45,8 +45,12 @@ def test_results_refuse_overrides_and_write_the_table(
     page = Path("experiments/README.md")
     page.parent.mkdir()
     page.write_text(f"{START}\n{END}\n")
+    front = Path("README.md")
+    front.write_text(f"above\n{START}\n{END}\n")
     assert main(["results", str(runs / "1")]) == 2
     assert "only runs without overrides are kept" in capsys.readouterr().err
     assert not Path("experiments/results").exists()
     assert main(["results"]) == 0
     assert "`dagnn_digits`" in page.read_text()
+    assert "| experiment |" in front.read_text()
+    assert "not run" not in front.read_text()

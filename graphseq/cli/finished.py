@@ -24,12 +24,16 @@ def results(names: list[str], words: list[str]) -> list[Path]:
     """``graphseq results [DIR ...]``; returns the files written."""
     from graphseq.training.catalog import shipped
     from graphseq.training.overrides import parse
-    from graphseq.training.results import insert, keep, markdown
+    from graphseq.training.results import START, insert, keep, markdown
 
     options = parse(Results, words, "graphseq results [DIR ...]")
     folder, page = options.into / "results", options.into / "README.md"
     written = [keep(name, shipped(), folder) for name in names]
     insert(page, markdown(shipped(), folder))
+    front = options.into.parent / "README.md"
+    if front.is_file() and START in front.read_text():
+        insert(front, markdown(shipped(), folder, with_missing=False))
+        written.append(front)
     return [*written, page]
 
 

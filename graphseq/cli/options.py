@@ -80,7 +80,7 @@ class Results:
     """Keep finished runs as CSV beside the experiments, and write the table of all results."""
 
     into: Path = Path("experiments")
-    """Folder with README.md and results/."""
+    """Folder with README.md and results/; a README.md above it gets the table of what was run."""
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,9 @@ def read(path: Path) -> Rows:
         return list(csv.DictReader(file))
 
 
-def markdown(experiments: Mapping[str, Experiment], results: Path | str) -> str:
+def markdown(
+    experiments: Mapping[str, Experiment], results: Path | str, *, with_missing: bool = True
+) -> str:
     """The table of everything that was run, and the names of what was not."""
     results = Path(results)
     lines = [_line(HEADER), _line(["---"] * len(HEADER))]
@@ -75,7 +77,9 @@ def markdown(experiments: Mapping[str, Experiment], results: Path | str) -> str:
         else:
             missing.append(f"`{name}`")
     text = "\n".join(lines)
-    return text + (f"\n\nDeclared and not run yet: {', '.join(missing)}." if missing else "")
+    if missing and with_missing:
+        text += f"\n\nDeclared and not run yet: {', '.join(missing)}."
+    return text
 
 
 def insert(path: Path | str, table: str) -> None:
