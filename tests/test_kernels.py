@@ -89,7 +89,7 @@ def run_script(folder: Path, body: str) -> str:
     script.write_text(textwrap.dedent(body))
     result = subprocess.run(
         [sys.executable, str(script)],
-        env=os.environ | {"PYTHONPATH": str(folder)},
+        env=os.environ | {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "cache")},
         capture_output=True,
         text=True,
         timeout=100,
@@ -139,7 +139,7 @@ def test_compiled_at_the_first_call_kept_on_disk_and_renewed_with_its_helpers(
     helper = "from graphseq.kernels import kernel\n\n@kernel()\ndef step(i):\n    return {} * i\n"
     (tmp_path / "helper.py").write_text(helper.format(2))
     assert run_script(tmp_path, body).split() == ["0", "0", "20.0"]
-    assert list((tmp_path / "__pycache__").glob("*.nbi"))
+    assert list((tmp_path / "cache").rglob("*.nbi"))
     assert run_script(tmp_path, body).split() == ["0", "1", "20.0"]
     (tmp_path / "helper.py").write_text(helper.format(3))
     assert run_script(tmp_path, body).split() == ["0", "0", "30.0"]
@@ -190,4 +190,4 @@ def test_a_cache_that_cannot_be_written_costs_only_the_cache(tmp_path: Path) -> 
     """
     )
     assert run_script(tmp_path, body).split() == ["True", "True", "True"]
-    assert not list(tmp_path.glob("__pycache__/*.nbc"))
+    assert not list((tmp_path / "cache").rglob("*.nbc"))
