@@ -17,7 +17,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from graphseq.training import rng
@@ -26,7 +25,8 @@ from graphseq.training.fabric import make_fabric
 from graphseq.training.identity import identity_of
 from graphseq.training.keeper import Keeper
 from graphseq.training.losses import LossMeter
-from graphseq.training.progress import FitResult, Progress, peak_memory_mb
+from graphseq.training.memory import peak_memory_mb, reset_peak_memory
+from graphseq.training.progress import FitResult, Progress
 from graphseq.training.report import Report
 from graphseq.training.scoring import place, score
 from graphseq.training.stage import Budget, Stage
@@ -59,16 +59,18 @@ def fit(
 
     Under ``torchrun`` every process calls ``fit`` with the same arguments; the first one writes.
 
-    A resumed run ends bit-identical to one that was never interrupted. Whether a stage is over is
-    decided anew from its record, so resuming a finished run returns its result, and resuming it
-    with more epochs or more patience continues its last stage from the weights where it stopped.
+    On the CPU a resumed run ends bit-identical to one that was never interrupted. On a GPU it
+    computes the same, but kernels that add with atomics may round sums differently in any two
+    runs, resumed or not. Whether a stage is over is decided anew from its record, so resuming a
+    finished run returns its result, and resuming it with more epochs or more patience continues
+    its last stage from the weights where it stopped.
 
     Args:
         task: The task.
         budget: Replaces parts of the task's stages; see :class:`Budget`.
         seed: Seed of everything random that the task does not seed itself.
         out: Folder for ``checkpoint.pt``, ``checkpoint.prev.pt`` and ``history.csv``; ``None``
-            writes nothing. Without ``resume``, checkpoints of an earlier run in it are removed.
+            writes nothing. A folder with checkpoints needs ``resume``.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"auto"``.
         precision: ``"32-true"`` (the parameters' own dtype), ``"64-true"`` (casts the task's
             parameters and float buffers), ``"bf16-mixed"`` or ``"16-mixed"``.
@@ -81,7 +83,8 @@ def fit(
         The metrics of the best weights, the history and what the run took.
 
     Raises:
-        ValueError: If the task is not in order, or the checkpoint is damaged or of another run.
+        ValueError: If the task is not in order, ``out`` holds checkpoints and ``resume`` is not
+            given, or the checkpoint is damaged, of another run or of another format.
         FloatingPointError: If a loss or a gradient norm is not finite; names stage, epoch and
             batch. The last good checkpoint stays.
         OSError: If ``out`` cannot be written. The last good checkpoint stays.
@@ -90,6 +93,7 @@ def fit(
         raise ValueError("fit: resume and tensorboard need a folder; pass out=")
     budget = Budget() if budget is None else budget
     world = World(make_fabric(device, precision))
+    reset_peak_memory(world.fabric.device)
     with ExitStack() as stack:
         stack.enter_context(rng.fork(seed + _RANK_STRIDE * world.shard.rank))
         stack.callback(setattr, task, "shard", Shard())
@@ -131,8 +135,6 @@ class _Run:
         self.progress.require_within(stages)
         self.meter = LossMeter()
         self.started = time.perf_counter() - self.progress.seconds
-        if world.fabric.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
 
     def train(self) -> str:
         """All stages that are left; returns why the last one ended."""

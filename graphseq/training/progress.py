@@ -1,12 +1,9 @@
 """How far a run is, and what it returns: everything about it that is not a weight."""
 
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import torch
 
 from graphseq.training.stage import Stage
 from graphseq.training.state import State
@@ -55,7 +52,7 @@ class Progress:
         if done > stage.epochs:
             raise ValueError(
                 f"fit: the checkpoint is in epoch {done} of stage {stage.name!r}, beyond the "
-                f"budget of {stage.epochs}; allow more epochs, or start again without resume"
+                f"budget of {stage.epochs}; allow more epochs, or start again in another folder"
             )
 
     def start_next_stage(self) -> None:
@@ -116,7 +113,9 @@ class FitResult:
         epochs_run: Epochs done in all stages.
         seconds: Wall-clock time of all sessions together.
         seconds_per_epoch: Mean time of an epoch with its evaluation.
-        peak_memory_mb: Peak memory in MiB: resident of the process on the CPU, allocated on a GPU.
+        peak_memory_mb: Peak memory in MiB during the last session, see
+            :func:`~graphseq.training.memory.peak_memory_mb`: resident of the process on the CPU,
+            allocated on a GPU.
         num_parameters: Number of parameters, frozen and unused ones included.
         stopped: Why the last stage ended: ``"budget"``, ``"patience"`` or ``"stop"``.
     """
@@ -130,15 +129,3 @@ class FitResult:
     peak_memory_mb: float
     num_parameters: int
     stopped: str
-
-
-def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory in MiB: allocated on a GPU, resident of the whole process on the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    if sys.platform == "win32":
-        return float("nan")
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
