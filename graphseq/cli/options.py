@@ -32,7 +32,7 @@ class Train:
     compile: bool = False
     """Compile the model with torch.compile."""
     resume: bool = False
-    """Continue unfinished seeds from their checkpoints."""
+    """Continue unfinished seeds from their checkpoints; a folder that has some needs it."""
     tensorboard: bool = False
     """Write TensorBoard files beside each seed."""
 

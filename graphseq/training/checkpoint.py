@@ -17,6 +17,7 @@ import torch
 
 from graphseq.files import atomic_write
 
+FORMAT = 1  # one higher whenever a payload is laid out so that other versions cannot go on from it
 LATEST, PREVIOUS, NEXT = "checkpoint.pt", "checkpoint.prev.pt", "checkpoint.next.pt"
 
 Payload = dict[str, Any]
@@ -28,7 +29,8 @@ def write(folder: Path, payload: Payload) -> None:
     Raises:
         OSError: If it cannot be written; the checkpoints that were there are untouched.
     """
-    atomic_write(folder / NEXT, lambda file: torch.save(payload, file))
+    content = {"format": FORMAT, **payload}
+    atomic_write(folder / NEXT, lambda file: torch.save(content, file))
     if (folder / LATEST).exists():
         os.replace(folder / LATEST, folder / PREVIOUS)
     os.replace(folder / NEXT, folder / LATEST)
@@ -41,10 +43,9 @@ def read(folder: Path) -> Payload | None:
         UserWarning: Names a damaged file before an older one is used.
 
     Raises:
-        ValueError: If there are checkpoints and all are damaged.
+        ValueError: If there are checkpoints and all are damaged, or one has another format.
     """
-    # NEXT is complete if it is there: a kill came between the two renames.
-    found = [folder / name for name in (NEXT, LATEST, PREVIOUS) if (folder / name).exists()]
+    found = _files(folder)
     for path in found:
         try:
             return _load(path)
@@ -60,10 +61,27 @@ def read(folder: Path) -> Payload | None:
     return None
 
 
+def require_none(folder: Path, owner: str) -> None:
+    """Check that starting anew in ``folder`` would not undo hours of training.
+
+    Args:
+        folder: Where checkpoints would be written.
+        owner: Name of the function that asks, for the message.
+
+    Raises:
+        ValueError: If there are checkpoints, whole or not.
+    """
+    if _files(folder):
+        raise ValueError(
+            f"{owner}: {folder} holds the checkpoint of an earlier run; continue it with "
+            "--resume (resume=True), or give another --out (out=...)"
+        )
+
+
 def clear(folder: Path) -> None:
-    """Remove the checkpoints of an earlier run, and what a killed one left half written."""
-    for name in (NEXT, LATEST, PREVIOUS):
-        (folder / name).unlink(missing_ok=True)
+    """Remove the checkpoints of a run that is over, and what a killed one left half written."""
+    for path in _files(folder):
+        path.unlink(missing_ok=True)
     sweep(folder)
 
 
@@ -91,6 +109,12 @@ def require_loadable(payload: Payload) -> None:
         ) from error
 
 
+def _files(folder: Path) -> list[Path]:
+    """The checkpoints of ``folder``, newest first."""
+    # NEXT is complete if it is there: a kill came between the two renames.
+    return [folder / name for name in (NEXT, LATEST, PREVIOUS) if (folder / name).exists()]
+
+
 class _Damaged(Exception):
     """A checkpoint file that is not what was written."""
 
@@ -110,4 +134,11 @@ def _load(path: Path) -> Payload:
         raise _Damaged(reason[0] if reason else type(error).__name__) from error
     if not isinstance(payload, dict) or "identity" not in payload:
         raise _Damaged("not a checkpoint of fit")
+    number = payload.pop("format", 1)  # the first format did not carry its number at first
+    if number != FORMAT:
+        raise ValueError(
+            f"fit: {path} has checkpoint format {number}, and this version of graphseq reads "
+            f"format {FORMAT}; finish the run with the version that wrote it, or start again in "
+            "another --out (out=...)"
+        )
     return payload

@@ -76,7 +76,7 @@ def require_same_run(saved: Identity, now: Identity, folder: Path) -> None:
     if difference:
         raise ValueError(
             f"fit: the checkpoint in {folder} is of another run: {difference}; "
-            f"choose another out folder, or start again without resume"
+            f"choose another out folder"
         )
 
 

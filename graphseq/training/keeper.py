@@ -34,7 +34,8 @@ class Keeper:
         """The checkpoint to go on from, or ``None`` for a run that starts.
 
         Raises:
-            ValueError: If the checkpoints are damaged or of another run.
+            ValueError: If there are checkpoints and ``resume`` is not given, or they are damaged or
+                of another run.
             OSError: If the folder cannot be written.
         """
         saved = None
@@ -42,8 +43,8 @@ class Keeper:
             with writing(self.out):
                 self.out.mkdir(parents=True, exist_ok=True)
                 checkpoint.sweep(self.out)
-                if not resume:
-                    checkpoint.clear(self.out)
+            if not resume:
+                checkpoint.require_none(self.out, "fit")
             saved = checkpoint.read(self.out) if resume else None
         saved = self.world.from_first(saved)
         if saved is not None:

@@ -58,7 +58,8 @@ def run(
         out: folder for results; None keeps everything in memory.
         device: ``cpu``, ``cuda``, ``cuda:1``.
         precision: as Lightning Fabric names it.
-        resume: continue unfinished seeds from their checkpoints instead of starting them again.
+        resume: continue unfinished seeds from their checkpoints. A folder with checkpoints needs
+            it: nothing that was trained is thrown away unasked.
         progress: show a bar; None shows one on a terminal.
         tensorboard: write event files beside each seed.
         compile: compile the model with ``torch.compile``.
@@ -70,7 +71,8 @@ def run(
         unbiased one; null where there is one seed.
 
     Raises:
-        ValueError: the folder holds results of other settings, or the seeds are wrong.
+        ValueError: the folder holds results of other settings, or checkpoints and ``resume`` is not
+            given, or the seeds are wrong.
         TypeError: the parts of the experiment do not fit together.
         OSError: the folder cannot be written.
         FloatingPointError: a loss is not finite.
@@ -83,6 +85,8 @@ def run(
         folder.check(experiment.name, settings)
         records = folder.finished()
     waiting = [seed for seed in seeds if seed not in records]
+    if folder is not None and not resume:
+        folder.require_unbegun(waiting)  # before the first seed, not after hours at the second
     # The same for all seeds.
     origin = {
         "experiment": experiment.name,

@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,15 @@ class RunFolder:
                 raise ValueError(
                     f"{folder} was made with other settings: {differing[0]}; give another --out"
                 )
+
+    def require_unbegun(self, seeds: Iterable[int]) -> None:
+        """Makes sure that none of these seeds has been trained in part.
+
+        Raises:
+            ValueError: a seed has; the message names its folder and how to go on.
+        """
+        for seed in seeds:
+            checkpoint.require_none(self.seed_folder(seed), "run")
 
     def begin(self, seed: int, provenance: Mapping[str, Any]) -> None:
         """Records what a seed is going to be made from.

@@ -168,13 +168,46 @@ def test_a_run_without_a_checkpoint_starts(tmp_path: Path) -> None:
     assert fit(Regression(), out=tmp_path / "new" / "folder", resume=True).epochs_run == 4
 
 
-def test_starting_again_forgets_the_run_before(tmp_path: Path) -> None:
-    fit(Regression(), EACH_BATCH, out=tmp_path)
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_starting_again_over_checkpoints_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Stop):
-        fit(stop_after(Regression(), 1), out=tmp_path)  # dies before its first checkpoint
+        fit(stop_after(Regression(), 5), EACH_BATCH, out=tmp_path)
+    before = contents(tmp_path)
     task = Regression()
-    assert fit(task, out=tmp_path, resume=True).epochs_run == 4
-    assert len(task.seen) == 12
+    with pytest.raises(
+        ValueError,
+        match=r"fit: .* holds the checkpoint of an earlier run; .*resume=True.*another --out",
+    ) as caught:
+        fit(task, out=tmp_path)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert contents(tmp_path) == before
+    assert task.seen == []
+    # One that a kill between two renames left alone is as good.
+    (tmp_path / "checkpoint.pt").unlink()
+    with pytest.raises(ValueError, match="holds the checkpoint of an earlier run"):
+        fit(task, out=tmp_path)
+
+
+@pytest.mark.parametrize("number", [0, checkpoint.FORMAT + 1])
+def test_a_checkpoint_of_another_format_is_no_damage(number: int, tmp_path: Path) -> None:
+    fit(Regression(), EACH_BATCH, out=tmp_path)
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert content["format"] == checkpoint.FORMAT
+    content["progress"]["of_another_version"] = 1
+    torch.save({**content, "format": number}, tmp_path / "checkpoint.pt")
+    before = contents(tmp_path)
+    match = (
+        rf"checkpoint\.pt has checkpoint format {number}, .* reads format {checkpoint.FORMAT}; "
+        r"finish the run with the version that wrote it, or start again in another --out"
+    )
+    with pytest.raises(ValueError, match=match) as caught:
+        fit(Regression(), out=tmp_path, resume=True)
+    assert "\n" not in str(caught.value)
+    assert contents(tmp_path) == before
 
 
 def test_checkpoints_come_when_their_time_has_come(

@@ -236,6 +236,27 @@ def test_crash_inside_a_seed_resumes_to_the_same_weights(
         assert (broken / "seed3" / name).read_bytes() == (whole / "seed3" / name).read_bytes()
 
 
+def test_unfinished_seeds_are_not_trained_again_unasked(
+    line: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: Any, predictions: Any, split: str, stage: Any) -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    line = with_leaves(line, {"budget.checkpoint_seconds": 0.0})
+    with monkeypatch.context() as patch:
+        patch.setattr(line.task.func, "metrics", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(line, [2], out=tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"run: .*seed2 holds the checkpoint .*--resume .*another --out"
+    ):
+        run(line, [1, 2], out=tmp_path)
+    assert contents(tmp_path) == before  # seed 1, which nothing forbids, was not begun either
+    assert run(line, [1], out=tmp_path)["seeds"] == [1]
+    assert run(line, [1, 2], out=tmp_path, resume=True)["seeds"] == [1, 2]
+
+
 def test_kill_between_the_last_epoch_and_the_result(
     line: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
