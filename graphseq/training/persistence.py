@@ -1,9 +1,10 @@
 """``save(model, folder)`` and ``load(folder)``: a model without its experiment.
 
-``model.safetensors`` holds the weights, ``model.json`` the class and the constructor arguments. The
-arguments are read from the model itself: every argument of the constructor must be an attribute of
-the same name, as PyTorch's and PyG's layers keep theirs. Loading makes only classes that graphseq
-defines or that the caller hands over; the file's words are compared with theirs, never imported.
+``model.safetensors`` holds the weights in their own dtypes, ``model.json`` the class, the
+constructor arguments, and the checksum of the weights that belong to them. The arguments are read
+from the model itself: every argument of the constructor must be an attribute of the same name, as
+PyTorch's and PyG's layers keep theirs. Loading makes only classes that graphseq defines or that the
+caller hands over; the file's words are compared with theirs, never imported.
 """
 
 import inspect
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphseq.files import atomic_write_json
+from graphseq.files import atomic_write_json, sha256_of
 from graphseq.training.settings import is_plain
 from graphseq.training.weights import fill, read_weights, write_weights
 
@@ -29,7 +30,8 @@ def save(
 
     Args:
         model: any module.
-        folder: made if missing; an earlier model in it is replaced.
+        folder: made if missing; an earlier model in it is replaced. If the process is killed
+            between the two files, loading says so.
         arguments: the constructor's arguments, where they are not attributes of the model.
 
     Raises:
@@ -51,8 +53,10 @@ def save(
             f"save: {kind.__name__}(**{arguments}) has other weights than the model; "
             "pass arguments={...} as the constructor got them"
         )
-    write_weights(folder / "model.safetensors", state)
-    content = {"class": _path(kind), "arguments": arguments}
+    weights = folder / "model.safetensors"
+    write_weights(weights, state)
+    # Last, and with the checksum: a kill in between must not leave new weights under an old card.
+    content = {"class": _path(kind), "arguments": arguments, "sha256": sha256_of(weights)}
     atomic_write_json(folder / "model.json", content)
 
 
@@ -71,24 +75,31 @@ def load(
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file is damaged, or the class is neither graphseq's nor among ``classes``.
+        ValueError: a file is damaged, the two files are not of the same save, or the class is
+            neither graphseq's nor among ``classes``.
     """
-    folder = Path(folder)
-    kind, arguments = _read_card(folder / "model.json", classes)
-    model = _construct(kind, arguments, f"load: {folder / 'model.json'}")
-    weights = folder / "model.safetensors"
-    fill(model, read_weights(weights), weights)
+    card, weights = Path(folder) / "model.json", Path(folder) / "model.safetensors"
+    kind, arguments, checksum = _read_card(card, classes)
+    state = read_weights(weights)
+    if sha256_of(weights) != checksum:
+        raise ValueError(
+            f"load: {weights} is not what {card} was written for: it is damaged, or saving was "
+            "interrupted; save the model again"
+        )
+    model = _construct(kind, arguments, f"load: {card}")
+    _give_dtypes(model, state)
+    fill(model, state, weights)
     return model.to(device).eval()
 
 
 def _read_card(
     path: Path, classes: Sequence[type[nn.Module]]
-) -> tuple[type[nn.Module], dict[str, Any]]:
+) -> tuple[type[nn.Module], dict[str, Any], str]:
     if not path.is_file():
         raise FileNotFoundError(f"load: there is no {path}; save(model, folder) writes it")
     try:
         card = json.loads(path.read_text())
-        name, arguments = str(card["class"]), dict(card["arguments"])
+        name, arguments, checksum = str(card["class"]), dict(card["arguments"]), card["sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"load: {path} is damaged ({error!r})") from None
     # A script's own class may live in another module next time, __main__ for one.
@@ -99,7 +110,17 @@ def _read_card(
             f"load: {path} asks for {name}, which is no public class of graphseq; "
             "if it is yours, pass load(folder, classes=[...])"
         )
-    return kind, arguments
+    return kind, arguments, checksum
+
+
+def _give_dtypes(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Lets weights have the dtypes of what is coming, which copying would round to theirs.
+
+    In place, as ``model.double()`` does it, so that tied weights remain tied.
+    """
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if name in state and isinstance(tensor, torch.Tensor):
+            tensor.data = tensor.data.to(state[name].dtype)
 
 
 def _public_modules(root: type[nn.Module]) -> Iterator[type[nn.Module]]:

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from graphseq.files import sha256_of
 from graphseq.graph.models import DAGNN
+from graphseq.training import persistence
 from graphseq.training.persistence import load, save
 from graphseq.training.weights import read_weights, write_weights
 
@@ -53,7 +55,17 @@ class Wrong(Mine):
 
 def same(a: nn.Module, b: nn.Module) -> bool:
     first, second = a.state_dict(), b.state_dict()
-    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+    return first.keys() == second.keys() and all(
+        first[k].dtype == second[k].dtype and torch.equal(first[k], second[k]) for k in first
+    )
+
+
+def replace_weights(folder: Path, state: dict[str, torch.Tensor]) -> None:
+    """Other weights with a card that vouches for them."""
+    write_weights(folder / "model.safetensors", state)
+    card = json.loads((folder / "model.json").read_text())
+    card["sha256"] = sha256_of(folder / "model.safetensors")
+    (folder / "model.json").write_text(json.dumps(card))
 
 
 def test_round_trip_of_a_graphseq_model(tmp_path: Path) -> None:
@@ -82,7 +94,36 @@ def test_round_trip_of_a_users_model(tmp_path: Path) -> None:
         load(tmp_path)
     loaded = load(tmp_path, classes=[Forgetful, Mine])
     assert isinstance(loaded, Mine)
-    assert same(loaded, model.float())
+    assert same(loaded, model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_dtypes_are_kept(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = Mine(3)
+    model.layers[0].to(dtype)  # the others stay as they are
+    save(model, tmp_path)
+    assert same(load(tmp_path, classes=[Mine]), model)
+    tied = Tied().to(dtype)
+    save(tied, tmp_path)
+    loaded = load(tmp_path, classes=[Tied])
+    assert same(loaded, tied)
+    assert loaded.second.weight is loaded.first.weight  # type: ignore[union-attr]
+
+
+def test_a_kill_while_saving_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(path: Path, content: Any) -> None:
+        raise KeyboardInterrupt
+
+    first, second = Mine(3), Mine(3)  # of the same shapes, so that only the numbers differ
+    save(first, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(persistence, "atomic_write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            save(second, tmp_path)
+    with pytest.raises(ValueError, match="saving was interrupted; save the model again"):
+        load(tmp_path, classes=[Mine])
+    save(second, tmp_path)
+    assert same(load(tmp_path, classes=[Mine]), second)
 
 
 def test_saving_twice_replaces(tmp_path: Path) -> None:
@@ -158,6 +199,11 @@ def test_damaged_weights(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"model\.safetensors is damaged") as caught:
             load(tmp_path, classes=[Mine])
         assert "\n" not in str(caught.value)
+    flipped = bytearray(whole)
+    flipped[-3] ^= 4  # one bit of a weight
+    path.write_bytes(flipped)
+    with pytest.raises(ValueError, match=r"model\.safetensors is not what .*it is damaged"):
+        load(tmp_path, classes=[Mine])
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"no weights at .*model\.safetensors"):
         load(tmp_path, classes=[Mine])
@@ -165,10 +211,10 @@ def test_damaged_weights(tmp_path: Path) -> None:
 
 def test_weights_of_another_model(tmp_path: Path) -> None:
     save(Mine(3), tmp_path)
-    write_weights(tmp_path / "model.safetensors", Mine(4).state_dict())
+    replace_weights(tmp_path, Mine(4).state_dict())
     with pytest.raises(ValueError, match=r"model\.safetensors does not fit Mine: .*size mismatch"):
         load(tmp_path, classes=[Mine])
-    write_weights(tmp_path / "model.safetensors", {"other": torch.zeros(1)})
+    replace_weights(tmp_path, {"other": torch.zeros(1)})
     with pytest.raises(ValueError, match=r"missing \['layers.*unexpected \['other'\]"):
         load(tmp_path, classes=[Mine])
 
