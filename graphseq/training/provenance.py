@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from graphseq.training.catalog import shipped_folder
+
 PACKAGES = ("graphseq", "torch-geometric", "numpy", "numba", "ogb")
 
 
@@ -64,6 +66,9 @@ def command() -> str:
 def commit() -> str | None:
     """The git commit of the package's code, with ``-dirty`` where that code was edited since.
 
+    The shipped experiments count as such code where they lie in the same checkout; their results,
+    which every run may add to, do not.
+
     None for an installed wheel and where git is absent: the version says it then.
     """
     folder = Path(__file__).resolve().parents[1]
@@ -71,8 +76,19 @@ def commit() -> str | None:
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
     head = _git(folder, "rev-parse", "HEAD")
-    edited = _git(folder, "status", "--porcelain", "--", ".")
+    edited = _git(folder, "status", "--porcelain", "--", ".", *_experiments(folder))
     return head and head + ("-dirty" if edited else "")
+
+
+def _experiments(folder: Path) -> list[str]:
+    """Git's pattern for the files of the shipped experiments, if they are in the same checkout."""
+    try:
+        experiments = shipped_folder()
+    except FileNotFoundError:
+        return []
+    top = ("rev-parse", "--show-toplevel")
+    same = _git(experiments, *top) == _git(folder, *top)
+    return [str(experiments / "*.py")] if same else []
 
 
 def _git(folder: Path, *args: str) -> str | None:

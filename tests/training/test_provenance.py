@@ -54,7 +54,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "GIT_COMMITTER_EMAIL",
     ):
         monkeypatch.setenv(name, "someone@localhost")
-    git(package, "init", "-q")
+    git(package.parent, "init", "-q")
     commit.cache_clear()
     return package
 
@@ -77,6 +77,49 @@ def test_commit_and_dirty_flag(repository: Path) -> None:
     (repository / "__init__.py").write_text("edited = True\n")
     commit.cache_clear()
     assert commit() == f"{head}-dirty"
+    commit.cache_clear()
+
+
+def test_edited_experiments_are_dirty_too(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiments = repository.parent / "experiments"
+    (experiments / "results").mkdir(parents=True)
+    (experiments / "mine.py").write_text("experiments = []\n")
+    monkeypatch.setattr(provenance, "shipped_folder", lambda: experiments)
+    git(repository.parent, "add", ".")
+    git(repository, "commit", "-q", "-m", "first")
+    head = git(repository, "rev-parse", "HEAD")
+    (experiments / "results" / "mine.csv").write_text("a result is no code")
+    commit.cache_clear()
+    assert commit() == head
+    (experiments / "mine.py").write_text("experiments = [1]\n")
+    commit.cache_clear()
+    assert commit() == f"{head}-dirty"
+    git(repository.parent, "checkout", "-q", "--", "experiments")
+    (experiments / "new.py").write_text("")
+    commit.cache_clear()
+    assert commit() == f"{head}-dirty"
+    commit.cache_clear()
+
+
+def test_experiments_that_lie_elsewhere_do_not_count(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere() -> Path:
+        raise FileNotFoundError
+
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "first")
+    head = git(repository, "rev-parse", "HEAD")
+    for folder in (lambda: tmp_path, nowhere):
+        monkeypatch.setattr(provenance, "shipped_folder", folder)
+        commit.cache_clear()
+        assert commit() == head
+        (repository / "__init__.py").write_text("edited = True\n")
+        commit.cache_clear()
+        assert commit() == f"{head}-dirty"
+        git(repository, "checkout", "-q", "--", ".")
     commit.cache_clear()
 
 
