@@ -151,6 +151,21 @@ def test_unforeseen_errors_carry_their_class(
         main(["train", "my_idea.py:line", "--out", "debug"])
 
 
+def test_a_missing_package_is_a_plain_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(names: list[str], words: list[str]) -> int:
+        raise ImportError("scatter: needs torch-scatter; pip install it")
+
+    monkeypatch.setitem(cli.COMMANDS, "list", (cli.COMMANDS["list"][0], missing))
+    assert error_of(capsys, "list") == "error: scatter: needs torch-scatter; pip install it\n"
+
+
+def test_a_users_file_that_exits_with_words(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("my_idea.py").write_text("import sys\n\nsys.exit('no data\\nhere')\n")
+    assert error_of(capsys, "list", "my_idea.py") == "error: no data here\n"
+
+
 def test_eval_repeats_the_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     main(["train", "my_idea.py:line", "--seeds", "0", "1", "--model.hidden", "5"])
     capsys.readouterr()

@@ -30,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = warn
             return _dispatch(words)
     except SystemExit as stop:
+        if isinstance(stop.code, str):  # a user's file has called sys.exit("why")
+            print(error_line(ValueError(stop.code)), file=sys.stderr)
+            return 2
         code = int(stop.code or 0)  # 0: tyro has printed the help; 128 + n: the loop met a signal
         if code > 128:
             say(_interrupted(words), file=sys.stderr)

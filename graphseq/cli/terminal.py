@@ -5,7 +5,7 @@ import shlex
 import sys
 from typing import TextIO
 
-PLAIN_ERRORS = (ValueError, TypeError, OSError, FloatingPointError)
+PLAIN_ERRORS = (ValueError, TypeError, OSError, ImportError, FloatingPointError)
 """What the package raises on purpose, in words that need no class name before them."""
 
 

@@ -423,7 +423,7 @@ def test_a_signal_after_the_last_batch_is_not_lost(tmp_path: Path) -> None:
         signal.raise_signal(signal.SIGINT)
         return inner(*arguments)
 
-    task.metrics = metrics  # type: ignore[method-assign]
+    task.metrics = metrics  # type: ignore[method-assign, assignment]
     with pytest.raises(KeyboardInterrupt):
         fit(task, out=tmp_path)
     assert (tmp_path / "checkpoint.pt").exists()
