@@ -5,6 +5,8 @@ in every forward, all hops stacked. ``StrongDAGNN`` is the best that library cal
 normalised CSR matrix, features in CSR with dropout on the stored values, a running sum of hops.
 """
 
+from copy import deepcopy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -88,5 +90,4 @@ def copies(ours: DAGNN) -> tuple[nn.Linear, nn.Linear, nn.Module, nn.Linear]:
         score = nn.Linear(ours.out_channels, 1)
         score.weight.copy_(ours.propagation.weight.view(1, -1))
         score.bias.copy_(ours.propagation.bias)
-    norm = nn.BatchNorm1d(ours.hidden_channels) if ours.batch_norm else nn.Identity()
-    return first, last, norm, score
+    return first, last, deepcopy(ours.norm), score

@@ -53,7 +53,7 @@ def rows(case: str | None = None, seconds: float = 6.0) -> list[Row]:
 def _case(name: str, seconds: float, batches: int, units: int) -> Row:
     epochs = max(100 // batches, 6)
     error = max_error(ours(batches, units, epochs)[0], reference(batches, units, epochs)[0])
-    if error > 0:
+    if not error <= 0:
         raise ValueError(f"bench loop {name}: weights differ by {error:.1e}; no speed is reported")
     # Times from one epoch's metric to the next one's hold all that an epoch costs, and not what
     # starting and ending a run costs. They are CPU times of the one thread that does everything:

@@ -5,6 +5,7 @@ candidate once, and the ratio of the medians over all rounds is what a row repor
 """
 
 import gc
+import math
 import time
 from collections.abc import Callable, Mapping
 from statistics import median
@@ -44,7 +45,8 @@ def interleaved(candidates: Mapping[str, Candidate], seconds: float = 2.0) -> di
 def max_error(result: object, expected: object) -> float:
     """The largest relative difference between two tensors or two sequences of tensors.
 
-    The difference is divided by the largest magnitude of the expected tensor (or 1e-30).
+    The difference is divided by the largest magnitude of the expected tensor (or 1e-30). It is
+    infinite where either side holds NaN or infinity: never NaN, which every ``max`` would drop.
     """
     if isinstance(result, Tensor) and isinstance(expected, Tensor):
         if result.shape != expected.shape:
@@ -55,7 +57,8 @@ def max_error(result: object, expected: object) -> float:
         if result.numel() == 0:
             return 0.0
         scale = expected.abs().max().clamp(min=1e-30)
-        return float((result.to(expected.dtype) - expected).abs().max() / scale)
+        error = float((result.to(expected.dtype) - expected).abs().max() / scale)
+        return math.inf if math.isnan(error) else error
     pairs = zip(result, expected, strict=True)  # type: ignore[call-overload]
     return max(max_error(a, b) for a, b in pairs)
 
