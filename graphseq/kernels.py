@@ -82,7 +82,7 @@ class Kernel:
             work: rough number of multiply-adds; below ``SERIAL_WORK`` the loop runs serially.
         """
         threads = torch.get_num_threads()
-        if not self.parallel or threads == 1 or work < SERIAL_WORK or _forked:
+        if not self.parallel or threads == 1 or _forked or work < SERIAL_WORK * _launch_cost():
             return _run(self.compiled("serial"), args)
         loop = self.compiled("parallel")
         import numba
@@ -161,6 +161,18 @@ def _run(loop: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         OSError
     ):  # raised after compiling, before running: loops themselves do no input or output
         return loop(*args)
+
+
+@functools.cache
+def _launch_cost() -> int:
+    """How dear a parallel launch is, 1 for OpenMP and TBB (2 us).
+
+    Where neither can be loaded numba falls back on its own work queue (50 times that).
+    """
+    import numba
+
+    _thread_limit()
+    return 25 if numba.threading_layer() == "workqueue" else 1
 
 
 @functools.cache

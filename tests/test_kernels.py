@@ -77,7 +77,7 @@ def test_array_is_a_view_where_it_can_be() -> None:
     assert array(torch.zeros(3, 2).t()).flags.c_contiguous
 
 
-def run_script(folder: Path, body: str) -> str:
+def run_script(folder: Path, body: str, **environment: str) -> str:
     """Runs a module that defines a kernel, in a fresh process; returns what it prints.
 
     An empty ``graphseq`` package stands in for the real one, whose imports take seconds.
@@ -89,7 +89,9 @@ def run_script(folder: Path, body: str) -> str:
     script.write_text(textwrap.dedent(body))
     result = subprocess.run(
         [sys.executable, str(script)],
-        env=os.environ | {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "cache")},
+        env=os.environ
+        | {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "cache")}
+        | environment,
         capture_output=True,
         text=True,
         timeout=100,
@@ -172,6 +174,27 @@ def test_forked_children_and_loader_workers_may_call_kernels(tmp_path: Path) -> 
     """
     )
     assert run_script(tmp_path, body).split() == ["0", "True", "True"]
+
+
+def test_many_threads_launch_at_once_on_numbas_own_work_queue(tmp_path: Path) -> None:
+    """That layer ends the process if two threads launch at once; it also costs more a launch."""
+    body = (
+        FILL
+        + """
+    from concurrent.futures import ThreadPoolExecutor
+    from graphseq import kernels
+    loop = Kernel(fill, parallel=True)
+
+    def launch(_):
+        torch.set_num_threads(2)
+        return all(right(loop) for _ in range(50))
+
+    with ThreadPoolExecutor(8) as pool:
+        print(all(pool.map(launch, range(16))), kernels._launch_cost())
+    """
+    )
+    output = run_script(tmp_path, body, NUMBA_THREADING_LAYER="workqueue")
+    assert output.split() == ["True", "25"]
 
 
 def test_a_cache_that_cannot_be_written_costs_only_the_cache(tmp_path: Path) -> None:
