@@ -1,5 +1,12 @@
 """Graph and sequence learning on PyTorch and PyTorch Geometric, with one training loop."""
 
+import os
+
+# torch and numba each keep a pool of OpenMP threads. On a busy machine threads that spin while they
+# wait cost a Cora epoch a factor of ten and more, so they sleep. It counts if torch is not loaded
+# yet; a value that the user has set stays.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from graphseq import graph as graph
 from graphseq import training as training
 from graphseq.graph.models import DAGNN as DAGNN
