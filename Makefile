@@ -20,9 +20,6 @@ PRINT_BUILD := import sys, torch; print(f"torch{torch.__version__}-{sys.implemen
 .DELETE_ON_ERROR:
 
 # The main job: DAGNN on handwritten digits, beside two baselines. No network, under a minute.
-# Threads that wait shall sleep: on a machine that does other things too, spinning ones make small
-# parallel loops many times slower.
-demo: export OMP_WAIT_POLICY ?= passive
 demo: $(INSTALLED)
 	$(BIN)/graphseq train dagnn_digits gcn_digits mlp_digits
 	@echo "(graphseq is $(BIN)/graphseq, or activate the environment: source $(BIN)/activate)"
