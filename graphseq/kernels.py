@@ -22,6 +22,7 @@ Compiled loops check no bounds: callers check indices, dtypes and contiguity fir
 import functools
 import hashlib
 import os
+import sys
 import threading
 import types
 import warnings
@@ -51,7 +52,7 @@ def _after_fork() -> None:
     _forked = True
 
 
-if hasattr(os, "register_at_fork"):
+if sys.platform != "win32":
     os.register_at_fork(after_in_child=_after_fork)
 
 

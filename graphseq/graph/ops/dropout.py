@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -42,7 +43,8 @@ def dropout(
         p: probability in ``[0, 1]``; 1 gives zeros.
         training: False returns ``x`` (or ``relu(x)``) unchanged.
         seed: any integer; the same seed, shape and ``p`` give the same mask. None draws one from
-            torch's default CPU generator.
+            torch's default CPU generator, or under ``torch.compile``, which cannot draw a number
+            for Python, leaves the mask to torch's own dropout.
         relu: fuses ``dropout(relu(x))`` into one pass.
         backend: "numba" or "torch"; "auto" takes numba on the CPU outside ``torch.compile``.
 
@@ -59,6 +61,8 @@ def dropout(
         raise TypeError(f"dropout: x has dtype {x.dtype}; pass floats, x.float()")
     if not training or p == 0.0:
         return torch.relu(x) if relu else x
+    if seed is None and torch.compiler.is_compiling():
+        return F.dropout(torch.relu(x) if relu else x, p)
     seed = draw_seed() if seed is None else seed
     if use_numba(backend, x) and x.dtype in _KERNEL_DTYPES:
         return _Dropout.apply(x, p, seed, relu)

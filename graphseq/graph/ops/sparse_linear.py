@@ -67,9 +67,9 @@ def sparse_linear(
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"sparse_linear: p is {p}; pass a probability between 0 and 1")
     p = p if training else 0.0
-    seed = draw_seed() if seed is None and p > 0.0 else seed or 0
     dtype = compute_dtype(weight)
     if use_numba(backend, weight):
+        seed = draw_seed() if seed is None and p > 0.0 else seed or 0
         out = _SparseLinear.apply(x, weight.to(dtype), p, seed)
     else:
         value = dropout(x.values(dtype), p, seed=seed, backend=backend) if p > 0.0 else None

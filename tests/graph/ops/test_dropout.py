@@ -114,6 +114,19 @@ def test_traced_by_the_compiler() -> None:
     assert torch.equal(compiled(x), dropout(x, 0.5, seed=3, relu=True))
 
 
+def test_without_a_seed_the_compiler_is_not_interrupted() -> None:
+    compiled = torch.compile(
+        lambda x: dropout(x, 0.5, relu=True), backend="aot_eager", fullgraph=True
+    )
+    x = torch.linspace(-1, 1, 2000)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        first, second = compiled(x), compiled(x)
+    assert 400 < (first != 0).sum() < 600
+    assert torch.equal(first[first != 0], 2 * x[first != 0])
+    assert not torch.equal(first, second)
+
+
 # Statistics. Seeds are fixed, so these cannot flake; bounds are at 5 standard deviations or at
 # p-values of 1e-6, over few enough tests that a sound hash passes.
 
