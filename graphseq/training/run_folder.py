@@ -103,12 +103,15 @@ class RunFolder:
             checkpoint.require_none(self.seed_folder(seed), "run")
 
     def begin(self, seed: int, provenance: Mapping[str, Any]) -> None:
-        """Records what a seed is going to be made from.
+        """Records what a seed is going to be made from, and tidies up after a killed session.
 
         Raises:
             OSError: the folder cannot be written.
         """
-        atomic_write_json(self.seed_folder(seed) / "provenance.json", dict(provenance))
+        folder = self.seed_folder(seed)
+        for leftover in folder.glob(".*.tmp"):  # what a kill left half written, weights perhaps
+            leftover.unlink(missing_ok=True)
+        atomic_write_json(folder / "provenance.json", dict(provenance))
 
     def finish(self, seed: int, result: Mapping[str, Any], task: Task) -> None:
         """Keeps the weights and the result of a trained seed; its checkpoints have done their work.

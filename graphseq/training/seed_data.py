@@ -24,11 +24,12 @@ class SeedData:
             TypeError: what the experiment's ``data`` returns has no ``dims``.
         """
         follows = self._experiment.data_follows_seed
-        if follows:
-            self._data = None  # before the next come: there may be room for one dataset only
-        # A task of the seed before that refers to itself, by a bound method it keeps for example,
-        # is no more than garbage, but Python may let a few large objects lie for hours.
-        gc.collect()
+        if self._data is not None:  # there was a seed before
+            if follows:
+                self._data = None  # before the next come: there may be room for one dataset only
+            # A task that refers to itself, by a bound method it keeps for example, is garbage now,
+            # but Python may let a few large objects lie for hours.
+            gc.collect()
         if self._data is None:
             with rng.fork(seed if follows else 0):
                 self._data = self._experiment.load(seed)

@@ -34,6 +34,16 @@ def test_a_killed_run_that_saves_now_and_then_resumes_bit_identical(tmp_path: Pa
     check(kill_and_resume(tmp_path, "two stages", 0.01, trials=6))
 
 
+def test_a_killed_run_of_three_seeds_ends_in_the_same_files(tmp_path: Path) -> None:
+    check(kill_and_resume(tmp_path, "run", 0.0, trials=4))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seconds", [0.0, 0.01])
+def test_hundreds_of_kills_of_three_seeds(tmp_path: Path, seconds: float) -> None:
+    check(kill_and_resume(tmp_path, "run", seconds, trials=40))
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("seconds", [0.0, 0.01])
 @pytest.mark.parametrize("task", TOYS)

@@ -257,6 +257,16 @@ def test_unfinished_seeds_are_not_trained_again_unasked(
     assert run(line, [1, 2], out=tmp_path, resume=True)["seeds"] == [1, 2]
 
 
+def test_what_a_kill_left_half_written_is_swept_away(line: Experiment, tmp_path: Path) -> None:
+    folder = tmp_path / "seed0"
+    folder.mkdir()
+    (folder / ".best.safetensors.0badcafe.tmp").write_bytes(b"half")
+    (folder / "notes.tmp").write_bytes(b"mine")
+    run(line, [0], out=tmp_path)
+    assert [path.name for path in folder.glob("*.tmp")] == ["notes.tmp"]
+    assert not list(folder.glob(".*"))
+
+
 def test_kill_between_the_last_epoch_and_the_result(
     line: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
