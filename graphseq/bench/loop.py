@@ -1,8 +1,9 @@
-"""What the training loop costs on top of the same loop written out in plain torch.
+"""What the package costs on top of plain torch: its training loop, and its import.
 
 The reference does by hand what a careful author would: zero_grad, forward, a look at the loss,
 backward, step; per epoch one evaluation in evaluation mode, the metric, and a copy of the best
-weights. The model is as small as models get, so that what is left is the loop's own cost.
+weights. The model is as small as models get, so that what is left is the loop's own cost. The
+case ``import`` is in :mod:`graphseq.bench.import_time`.
 """
 
 import tempfile
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
+from graphseq.bench.import_time import import_row
 from graphseq.bench.timing import Row, max_error
 from graphseq.training import Budget, Loss, Shard, Stage, Task, fit
 
@@ -28,10 +30,10 @@ CASES: dict[str, dict[str, int]] = {
 
 
 def rows(case: str | None = None, seconds: float = 6.0) -> list[Row]:
-    """Times one case or all: ``full-batch``, ``mini-batch``, ``layer-local``.
+    """Times one case or all: ``full-batch``, ``mini-batch``, ``layer-local``, ``import``.
 
-    Each row has the milliseconds per optimizer step (an epoch's evaluation included in equal
-    parts), and ``overhead_ms``, the difference between the two.
+    Each row of the loop has the milliseconds per optimizer step (an epoch's evaluation included in
+    equal parts); each row has ``overhead_ms``, the difference between the two.
 
     Args:
         case: One of the cases; ``None`` runs all.
@@ -40,14 +42,18 @@ def rows(case: str | None = None, seconds: float = 6.0) -> list[Row]:
     Raises:
         ValueError: if there is no such case, or the two loops end with different weights.
     """
-    if case is not None and case not in CASES:
-        raise ValueError(f"bench loop: no case {case!r}; there are {', '.join(CASES)}")
+    names = (*CASES, "import")
+    if case is not None and case not in names:
+        raise ValueError(f"bench loop: no case {case!r}; there are {', '.join(names)}")
+    if case == "import":
+        return [import_row(seconds)]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # two threads on a 4 x 4 product only measure who waits for whom
     try:
-        return [_case(name, seconds, **CASES[name]) for name in ([case] if case else CASES)]
+        result = [_case(name, seconds, **CASES[name]) for name in ([case] if case else CASES)]
     finally:
         torch.set_num_threads(threads)
+    return result if case else [*result, import_row(seconds)]
 
 
 def _case(name: str, seconds: float, batches: int, units: int) -> Row:
