@@ -86,8 +86,8 @@ class _Extremum(Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         groups, (src, best, *ties) = _load(ctx)
         if _compiled(groups):
-            labels, out = groups.labels, loops.empty_like(src)
-            share = torch.div(grad, ties[0], out=loops.empty_like(grad))
+            labels, out = groups.labels, torch.empty_like(src)
+            share = grad / ties[0]
             loops.extremum_gradient(*map(array, (src, labels, best, share, out)), work=src.numel())
             return out, None, *_NO_GRADIENT
         reached = (src == _Spread.apply(best, *groups)).to(src.dtype)
@@ -108,7 +108,7 @@ class _Product(Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         groups, (src,) = _load(ctx)
         if _compiled(groups):
-            out, arguments = loops.empty_like(src), (array(grad), array(src))
+            out, arguments = torch.empty_like(src), (array(grad), array(src))
             loops.multiply_gradient(*arguments, *groups.runs(), array(out), work=2 * src.numel())
             return out, *_NO_GRADIENT
         graph = torch.is_grad_enabled()
@@ -131,7 +131,7 @@ class _Softmax(Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         groups, (prob,) = _load(ctx)
         if _compiled(groups):
-            out, arguments = loops.empty_like(prob), (array(grad), array(prob))
+            out, arguments = torch.empty_like(prob), (array(grad), array(prob))
             loops.softmax_gradient(*arguments, *groups.runs(), array(out), work=2 * prob.numel())
             return out, *_NO_GRADIENT
         mean = _Sum.apply(grad * prob, *groups)
@@ -150,7 +150,7 @@ class _LogSumExp(Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         groups, (src, result) = _load(ctx)
         if _compiled(groups):
-            labels, out = groups.labels, loops.empty_like(src)
+            labels, out = groups.labels, torch.empty_like(src)
             arguments = map(array, (grad, src, labels, result, out))
             loops.logsumexp_gradient(*arguments, work=10 * src.numel())
             return out, *_NO_GRADIENT

@@ -62,7 +62,7 @@ def expand(ptr: Tensor, elements: int) -> Tensor:
 def total(src: Tensor, groups: Groups) -> Tensor:
     """Sum of each group, ``[N, F]``."""
     if groups.engine == "numba":
-        out = loops.empty(groups.size, src.shape[1], src.dtype)
+        out = src.new_empty(groups.size, src.shape[1])
         loops.sum_groups(array(src), *groups.runs(), array(out), work=src.numel())
         return out
     if groups.engine == "torch_scatter":
@@ -78,7 +78,7 @@ def spread(values: Tensor, groups: Groups) -> Tensor:
     labels = groups.labels
     if groups.engine != "numba":
         return values.index_select(0, labels)
-    out = loops.empty(labels.shape[0], values.shape[1], values.dtype)
+    out = values.new_empty(labels.shape[0], values.shape[1])
     loops.spread_groups(array(values), array(labels), array(out), work=out.numel())
     return out
 
@@ -86,8 +86,8 @@ def spread(values: Tensor, groups: Groups) -> Tensor:
 def extremum(src: Tensor, groups: Groups, reduce: str, count: bool = False) -> tuple[Tensor, ...]:
     """Maximum or minimum of each group, 0 where it is empty; numba can count who reaches it."""
     if groups.engine == "numba":
-        out = loops.empty(groups.size, src.shape[1], src.dtype)
-        ties = loops.empty(groups.size, src.shape[1] if count else 0, src.dtype)
+        out = src.new_empty(groups.size, src.shape[1])
+        ties = src.new_empty(groups.size, src.shape[1] if count else 0)
         runs = groups.runs(reduce == "max")
         loops.extremum_groups(array(src), *runs, array(out), array(ties), work=src.numel())
         return out, ties
@@ -103,7 +103,7 @@ def extremum(src: Tensor, groups: Groups, reduce: str, count: bool = False) -> t
 def product(src: Tensor, groups: Groups) -> Tensor:
     """Product of each group; with engine torch also differentiable, and right at zeros."""
     if groups.engine == "numba":
-        out = loops.empty(groups.size, src.shape[1], src.dtype)
+        out = src.new_empty(groups.size, src.shape[1])
         loops.multiply_groups(array(src), *groups.runs(), array(out), work=src.numel())
         return out
     if groups.engine == "torch_scatter":
@@ -117,7 +117,7 @@ def product(src: Tensor, groups: Groups) -> Tensor:
 def softmax(src: Tensor, groups: Groups) -> Tensor:
     """Softmax inside each group, ``[E, F]``; 0 where a group holds nothing but -inf."""
     if groups.engine == "numba":
-        out = loops.empty_like(src)
+        out = torch.empty_like(src)
         loops.softmax_groups(array(src), *groups.runs(), array(out), work=10 * src.numel())
         return out
     exp, _, sums = _exp_sum(src, groups)
@@ -127,7 +127,7 @@ def softmax(src: Tensor, groups: Groups) -> Tensor:
 def logsumexp(src: Tensor, groups: Groups) -> Tensor:
     """log of each group's sum of exponentials; -inf where it is empty or holds only -inf."""
     if groups.engine == "numba":
-        out = loops.empty(groups.size, src.shape[1], src.dtype)
+        out = src.new_empty(groups.size, src.shape[1])
         loops.logsumexp_groups(array(src), *groups.runs(), array(out), work=10 * src.numel())
         return out
     _, shift, sums = _exp_sum(src, groups)
