@@ -77,12 +77,12 @@ def choose(src: Tensor, reduce: str, in_order: bool) -> str:
     # of about 6 elements, index in random order:
     #
     #   elements, columns    100, 4     10 k, 1    10 k, 64   1.2 M, 1    1.2 M, 64
-    #   segment sum          1.0 (0.8)  1.1 (0.8)  5.5 (4.2)  1.1 (0.9)   6.9 (5.4)
-    #   segment max          1.1 (1.1)  1.3 (1.2)  1.7 (4.8)  2.0 (1.6)   3 (8)
-    #   segment softmax      1.6 (1.6)  1.7 (1.5)  3.4 (4.2)  1.6 (1.4)   7 (8)
-    #   scatter sum          0.8 (0.8)  0.6 (0.7)  1.2 (1.2)  0.2 (0.4)   1.6 (2.1)
-    #   scatter max          0.8 (1.2)  0.9 (1.3)  1.4 (3.3)  0.4 (0.7)   1.6 (3.5)
-    #   scatter softmax      1.5 (1.6)  1.3 (1.1)  2.2 (1.7)  0.5 (0.4)   2.5 (1.7)
+    #   segment sum          1.0 (0.8)  1.1 (0.8)  5.5 (4.2)  1.2 (0.9)   3.5 (1.7)
+    #   segment max          1.1 (1.1)  1.3 (1.2)  1.7 (4.8)  3.1 (1.5)   1.3 (3.8)
+    #   segment softmax      1.6 (1.6)  1.7 (1.5)  3.4 (4.2)  1.7 (1.5)   4.6 (4.4)
+    #   scatter sum          0.8 (0.8)  0.6 (0.7)  1.2 (1.2)  0.2 (0.4)   1.2 (1.2)
+    #   scatter max          0.8 (1.2)  0.9 (1.3)  1.4 (3.3)  0.7 (0.7)   1.3 (2.4)
+    #   scatter softmax      1.5 (1.6)  1.3 (1.1)  2.2 (1.7)  0.7 (0.6)   2.9 (2.4)
     #
     # With one column, sorting a long index costs more than all the rest.
     entries = src.numel()
