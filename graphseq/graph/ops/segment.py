@@ -11,8 +11,9 @@ def segment(src: Tensor, ptr: Tensor, reduce: str = "sum", backend: str = "auto"
 
     The rules on empty groups, ties, zeros, -inf and dtypes are those of
     :func:`~graphseq.graph.ops.scatter.scatter`, with ``index`` in ascending order. Nothing is
-    sorted, and each group is summed in order, without atomics, so every backend gives the same bits
-    on every call. The gradient of mul on backend "torch" cannot be differentiated again.
+    sorted, and each group is reduced without atomics, so a backend gives the same bits on every
+    call (but for mul by torch_scatter on a GPU). The gradient of mul on backend "torch" cannot be
+    differentiated again.
 
     Args:
         src: ``[E, ...]`` elements in group order; floating point, or integer for sum, max, min
