@@ -1,7 +1,9 @@
 """MLP, GCN, GAT, APPNP and SGC on every graph that DAGNN runs on, through the same task.
 
 The claims are the baseline rows of DAGNN's paper; their hyper-parameters are not printed there, so
-each baseline uses the settings that its own authors published for the citation graphs.
+each baseline uses settings that are usual for the citation graphs. APPNP's authors put a weight
+decay of 5e-3 on the first layer alone; on all layers, as here, it stops at 0.55 of validation
+accuracy on Cora, and 5e-4 reaches 0.81.
 """
 
 from functools import partial
@@ -31,7 +33,7 @@ BASELINES: dict[str, tuple[partial[Any], float, float]] = {
     "mlp": (partial(MLP, hidden_channels=64, dropout=0.5), 0.01, 5e-4),
     "gcn": (partial(GCN, hidden_channels=64, dropout=0.5), 0.01, 5e-4),
     "gat": (partial(GAT, hidden_channels=8, num_heads=8, dropout=0.6), 0.005, 5e-4),
-    "appnp": (partial(APPNP, hidden_channels=64, num_hops=10, alpha=0.1), 0.01, 5e-3),
+    "appnp": (partial(APPNP, hidden_channels=64, num_hops=10, alpha=0.1), 0.01, 5e-4),
     "sgc": (partial(SGC, num_hops=2), 0.2, 5e-5),
 }  # name -> model, learning rate, weight decay
 
