@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from graphseq.graph.adjacency import Adjacency, as_adjacency
 from graphseq.graph.csr import CSR
 from graphseq.graph.nn import AdaptivePropagation, FeatureLinear
-from graphseq.graph.ops import dropout
+from graphseq.graph.ops import dropout, norm_linear
 
 
 class DAGNN(nn.Module):
@@ -99,7 +99,9 @@ class DAGNN(nn.Module):
         """Class scores of every node, and the retainment scores ``[N, K + 1]`` where asked for."""
         adjacency = as_adjacency(graph, num_nodes=x.shape[0])
         matrix = adjacency.normalized("sym", dtype=self.output.weight.dtype)
-        h = self.norm(self.input(x))  # [N, hidden]
-        h = dropout(h, self.dropout, training=self.training, relu=True)
-        z = self.output(h)  # [N, C]
+        h = self.input(x)  # [N, hidden]
+        if isinstance(self.norm, nn.BatchNorm1d):
+            z = norm_linear(h, self.norm, self.output, self.dropout)  # [N, C]
+        else:
+            z = self.output(dropout(h, self.dropout, training=self.training, relu=True))  # [N, C]
         return self.propagation(z, matrix, return_retainment_scores)

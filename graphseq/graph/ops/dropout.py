@@ -67,7 +67,7 @@ def dropout(
     if use_numba(backend, x) and x.dtype in _KERNEL_DTYPES:
         return _Dropout.apply(x, p, seed, relu)
     x = torch.relu(x) if relu else x
-    return torch.where(keep_mask(x.shape, p, seed, x.device), x * _scale(p), 0.0)
+    return torch.where(keep_mask(x.shape, p, seed, x.device), x * scale_of(p), 0.0)
 
 
 def draw_seed() -> int:
@@ -78,12 +78,12 @@ def draw_seed() -> int:
 def keep_mask(shape: torch.Size, p: float, seed: int, device: torch.device) -> Tensor:
     """The boolean mask of kept positions, in torch's int64 (whose low 32 bits are exact)."""
     index = torch.arange(shape.numel(), device=device)
-    return (hash_torch(index, seed) >= _threshold(p)).view(shape)
+    return (hash_torch(index, seed) >= threshold_of(p)).view(shape)
 
 
 def hash_torch(index: Tensor, seed: int) -> Tensor:
     """The 32-bit hash of each position, int64, by the same steps as the compiled loop."""
-    a, b = _keys(seed)
+    a, b = keys(seed)
     mixed = _mix_torch((index & _MASK32) ^ a)
     return _mix_torch(mixed ^ ((b + (index >> 32)) & _MASK32))
 
@@ -107,7 +107,7 @@ class _Dropout(torch.autograd.Function):
             (out,) = ctx.saved_tensors
             grad, grad_x = grad.contiguous(), torch.empty_like(out)
             flat = (array(t).reshape(-1) for t in (grad, out, grad_x))
-            _where_kept(*flat, array(out).dtype.type(_scale(p)), work=out.numel())
+            _where_kept(*flat, array(out).dtype.type(scale_of(p)), work=out.numel())
         else:
             grad_x = apply_mask(grad, p, seed, relu=False)
         return grad_x, None, None, None
@@ -123,26 +123,27 @@ def apply_mask(
     x = x.contiguous()
     out = torch.empty_like(x)
     flat = array(x).reshape(-1), out.numpy().reshape(-1)
-    keys = (np.uint32(number) for number in (*_keys(seed), _threshold(p)))
+    numbers = (np.uint32(number) for number in (*keys(seed), threshold_of(p)))
     # In float64 a float32 product would round differently.
-    scale = flat[1].dtype.type(_scale(p))
+    scale = flat[1].dtype.type(scale_of(p))
     if position is None:
-        _drop(*flat, *keys, scale, relu, work=x.numel())
+        _drop(*flat, *numbers, scale, relu, work=x.numel())
     else:
-        _drop_at(*flat, array(position), *keys, scale, work=x.numel())
+        _drop_at(*flat, array(position), *numbers, scale, work=x.numel())
     return out
 
 
-def _scale(p: float) -> float:
+def scale_of(p: float) -> float:
+    """What kept elements are multiplied by."""
     return 1.0 / (1.0 - p) if p < 1.0 else 0.0
 
 
-def _threshold(p: float) -> int:
+def threshold_of(p: float) -> int:
     """Hashes below it are dropped; for p = 1 the scale of 0 drops the highest hash, too."""
     return min(round(p * 2**32), _MASK32)
 
 
-def _keys(seed: int) -> tuple[int, int]:
+def keys(seed: int) -> tuple[int, int]:
     """Two 32-bit keys from a seed: one step of splitmix64 (Steele, Lea and Flood, 2014)."""
     z = (seed + 0x9E3779B97F4A7C15) & _MASK64
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
@@ -158,7 +159,7 @@ def _mix_torch(h: Tensor) -> Tensor:
 
 
 @kernel()
-def _mix(h: Any) -> Any:
+def mix(h: Any) -> Any:
     """32-bit throughout, which numba only keeps if every step says so: 16 lanes in a register."""
     u = np.uint32
     h = u(u(h ^ u(h >> u(16))) * u(0x7FEB352D))
@@ -175,7 +176,7 @@ def _drop(x: Any, out: Any, a: Any, b: Any, threshold: Any, scale: Any, relu: bo
         source, target = x[begin : begin + _BLOCK], out[begin : begin + _BLOCK]
         low, high = np.uint32(begin), np.uint32(b + np.uint32(begin >> 32))
         for i in range(source.shape[0]):
-            h = _mix(np.uint32(_mix(np.uint32(np.uint32(low + np.uint32(i)) ^ a)) ^ high))
+            h = mix(np.uint32(mix(np.uint32(np.uint32(low + np.uint32(i)) ^ a)) ^ high))
             keep = h >= threshold and not (relu and source[i] <= zero)
             target[i] = source[i] * scale if keep else zero
 
@@ -194,5 +195,5 @@ def _drop_at(
     zero = out.dtype.type(0)
     for e in prange(x.shape[0]):
         low, high = np.uint32(position[e]), np.uint32(b + np.uint32(position[e] >> 32))
-        h = _mix(np.uint32(_mix(np.uint32(low ^ a)) ^ high))
+        h = mix(np.uint32(mix(np.uint32(low ^ a)) ^ high))
         out[e] = x[e] * scale if h >= threshold else zero
