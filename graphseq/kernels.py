@@ -38,8 +38,10 @@ _MATH_FLAGS = {"reassoc", "contract", "nsz", "arcp"}
 
 Variant = Literal["serial", "parallel", "inline"]
 
-# Below this many multiply-adds a loop finishes before a second thread has woken up.
-SERIAL_WORK = 20_000
+# Multiply-adds below which a second thread does not pay. Threads sleep between launches (they spin
+# for nobody, see graphseq/__init__.py) and waking one takes 50 to 100 us: with 20,000 here instead,
+# a Cora epoch of 100 launches takes 12 ms rather than 8, on two free cores as on a busy machine.
+SERIAL_WORK = 400_000
 
 _launch_lock = threading.Lock()
 _forked = False
@@ -83,7 +85,7 @@ class Kernel:
             work: rough number of multiply-adds; below ``SERIAL_WORK`` the loop runs serially.
         """
         threads = torch.get_num_threads()
-        if not self.parallel or threads == 1 or _forked or work < SERIAL_WORK * _launch_cost():
+        if not self.parallel or threads == 1 or _forked or work < SERIAL_WORK:
             return _run(self.compiled("serial"), args)
         loop = self.compiled("parallel")
         import numba
@@ -162,18 +164,6 @@ def _run(loop: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         OSError
     ):  # raised after compiling, before running: loops themselves do no input or output
         return loop(*args)
-
-
-@functools.cache
-def _launch_cost() -> int:
-    """How dear a parallel launch is, 1 for OpenMP and TBB (2 us).
-
-    Where neither can be loaded numba falls back on its own work queue (50 times that).
-    """
-    import numba
-
-    _thread_limit()
-    return 25 if numba.threading_layer() == "workqueue" else 1
 
 
 @functools.cache
