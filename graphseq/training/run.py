@@ -84,6 +84,8 @@ def run(
     if folder is not None:
         folder.check(experiment.name, settings)
         records = folder.finished()
+        if is_first_rank():
+            folder.tidy(records)
     waiting = [seed for seed in seeds if seed not in records]
     if folder is not None and not resume:
         folder.require_unbegun(waiting)  # before the first seed, not after hours at the second

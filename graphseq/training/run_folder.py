@@ -124,6 +124,15 @@ class RunFolder:
         atomic_write_json(folder / "result.json", without_nan(result))
         checkpoint.clear(folder)
 
+    def tidy(self, seeds: Iterable[int]) -> None:
+        """Removes checkpoints that finished seeds still have: a kill came before :meth:`finish` did.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        for seed in seeds:
+            checkpoint.clear(self.seed_folder(seed))
+
     def write_tables(self, records: Mapping[int, SeedRecord], summary: Mapping[str, Any]) -> None:
         """Brings ``runs.csv`` and ``summary.json`` up to date.
 

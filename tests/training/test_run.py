@@ -293,6 +293,15 @@ def test_kill_between_the_last_epoch_and_the_result(
         ("budget.stop.window", 3, "budget.stop.window was 10 and is now 3"),
     ],
 )
+def test_checkpoints_of_a_finished_seed_are_swept_away(line: Experiment, tmp_path: Path) -> None:
+    """A kill can come between the result and the removal of what led to it."""
+    run(line, [0], out=tmp_path)
+    for name in ("checkpoint.pt", "checkpoint.prev.pt"):
+        (tmp_path / "seed0" / name).write_bytes(b"left over")
+    run(line, [0], out=tmp_path)
+    assert not list(tmp_path.glob("seed0/checkpoint*"))
+
+
 def test_other_settings_are_refused(
     line: Experiment, tmp_path: Path, path: str, value: Any, message: str
 ) -> None:
