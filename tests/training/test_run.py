@@ -286,13 +286,6 @@ def test_kill_between_the_last_epoch_and_the_result(
     assert scores(run(line, [3], out=tmp_path, resume=True)) == expected
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "message"),
-    [
-        ("model.hidden", 5, "model.hidden was 4 and is now 5"),
-        ("budget.stop.window", 3, "budget.stop.window was 10 and is now 3"),
-    ],
-)
 def test_checkpoints_of_a_finished_seed_are_swept_away(line: Experiment, tmp_path: Path) -> None:
     """A kill can come between the result and the removal of what led to it."""
     run(line, [0], out=tmp_path)
@@ -302,6 +295,13 @@ def test_checkpoints_of_a_finished_seed_are_swept_away(line: Experiment, tmp_pat
     assert not list(tmp_path.glob("seed0/checkpoint*"))
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("model.hidden", 5, "model.hidden was 4 and is now 5"),
+        ("budget.stop.window", 3, "budget.stop.window was 10 and is now 3"),
+    ],
+)
 def test_other_settings_are_refused(
     line: Experiment, tmp_path: Path, path: str, value: Any, message: str
 ) -> None:
