@@ -13,6 +13,7 @@ from torch_geometric.nn import GATConv, GCNConv, SGConv
 
 from graphseq.graph.adjacency import Adjacency
 from graphseq.graph.csr import CSR
+from graphseq.graph.ops import dropout
 
 
 def _dense(x: Tensor | CSR, model: nn.Module) -> Tensor:
@@ -52,8 +53,8 @@ class MLP(nn.Module):
         self.output = nn.Linear(hidden_channels, out_channels)
 
     def forward(self, x: Tensor | CSR, graph: Tensor | Adjacency) -> Tensor:
-        h = F.dropout(_dense(x, self), self.dropout, self.training)
-        h = F.dropout(self.input(h).relu(), self.dropout, self.training)  # [N, hidden]
+        h = dropout(_dense(x, self), self.dropout, self.training)
+        h = dropout(self.input(h).relu(), self.dropout, self.training)  # [N, hidden]
         return self.output(h)  # [N, C]
 
 
@@ -83,8 +84,8 @@ class GCN(nn.Module):
 
     def forward(self, x: Tensor | CSR, graph: Tensor | Adjacency) -> Tensor:
         edges = _edges(graph)
-        h = F.dropout(_dense(x, self), self.dropout, self.training)
-        h = F.dropout(self.input(h, *edges).relu(), self.dropout, self.training)  # [N, hidden]
+        h = dropout(_dense(x, self), self.dropout, self.training)
+        h = dropout(self.input(h, *edges).relu(), self.dropout, self.training)  # [N, hidden]
         return self.output(h, *edges)  # [N, C]
 
 
@@ -119,9 +120,9 @@ class GAT(nn.Module):
         edge_index, edge_weight = _edges(graph)
         if edge_weight is not None:
             raise ValueError("GAT: attention replaces edge weights; pass a graph without weights")
-        h = F.dropout(_dense(x, self), self.dropout, self.training)
+        h = dropout(_dense(x, self), self.dropout, self.training)
         h = F.elu(self.input(h, edge_index))  # [N, heads * hidden]
-        return self.output(F.dropout(h, self.dropout, self.training), edge_index)  # [N, C]
+        return self.output(dropout(h, self.dropout, self.training), edge_index)  # [N, C]
 
 
 class APPNP(nn.Module):
@@ -155,8 +156,8 @@ class APPNP(nn.Module):
         self.propagation = APPNPLayer(num_hops, alpha)
 
     def forward(self, x: Tensor | CSR, graph: Tensor | Adjacency) -> Tensor:
-        h = F.dropout(_dense(x, self), self.dropout, self.training)
-        h = F.dropout(self.input(h).relu(), self.dropout, self.training)  # [N, hidden]
+        h = dropout(_dense(x, self), self.dropout, self.training)
+        h = dropout(self.input(h).relu(), self.dropout, self.training)  # [N, hidden]
         return self.propagation(self.output(h), *_edges(graph))  # [N, C]
 
 
