@@ -143,17 +143,7 @@ def load_arrays(path: Path) -> dict[str, Any]:
         FileNotFoundError: There is no such file.
         ValueError: The file is broken, or would need more than arrays to be built.
     """
-    with open(path, "rb") as file, numpy_globals():
-        try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
-        # A damaged file can make the machine that unpickles it raise nearly anything.
-        except Exception as error:
-            named = re.search(r"GLOBAL (\S+)", str(error))
-            reason = f"it asks to run {named[1]}" if named else type(error).__name__
-            raise ValueError(
-                f"{path} is not a complete file of arrays ({reason}); delete it and download it "
-                "again"
-            ) from error
+    content = load_pt(path)
     if not isinstance(content, dict):
         raise ValueError(
             f"{path} holds a {type(content).__name__}, not a dict; is it a split file?"
@@ -162,3 +152,23 @@ def load_arrays(path: Path) -> dict[str, Any]:
         key: torch.tensor(value) if isinstance(value, np.ndarray) else value
         for key, value in content.items()
     }
+
+
+def load_pt(path: Path) -> Any:
+    """Whatever arrays, tensors, lists and plain values a ``.pt`` file holds.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is broken, or would need more than that to be built.
+    """
+    with open(path, "rb") as file, numpy_globals():
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        # A damaged file can make the machine that unpickles it raise nearly anything.
+        except Exception as error:
+            named = re.search(r"GLOBAL (\S+)", str(error))
+            reason = f"it asks to run {named[1]}" if named else type(error).__name__
+            raise ValueError(
+                f"{path} is not a complete file of arrays ({reason}); delete it and download it "
+                "again"
+            ) from error

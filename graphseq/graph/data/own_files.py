@@ -59,8 +59,8 @@ def graph_from_files(
         ValueError: A file is broken or its content does not fit; the message names the file and,
             for text, the line.
     """
-    x = _read_features(features)
-    pairs = _read_edges(edges, num_nodes=x.shape[0])
+    x = read_features(existing(features, "graph_from_files: features"))
+    pairs = read_edges(existing(edges, "graph_from_files: edges"), num_nodes=x.shape[0])
     y = _read_labels(labels, num_nodes=x.shape[0])
     train, val, test = _read_split(split, num_nodes=x.shape[0])
     return graph_from_arrays(
@@ -79,15 +79,16 @@ def graph_from_files(
     )
 
 
-def _existing(path: Path | str, argument: str) -> Path:
+def existing(path: Path | str, argument: str) -> Path:
+    """The path of a file that is there; ``argument`` says in the error who names it."""
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"graph_from_files: {argument} names {path}, which is no file")
+        raise FileNotFoundError(f"{argument} names {path}, which is no file")
     return path
 
 
-def _read_features(features: Path | str) -> np.ndarray | csr_matrix:
-    path = _existing(features, "features")
+def read_features(path: Path) -> np.ndarray | csr_matrix:
+    """One row of numbers per node, from text, npy or npz."""
     if path.suffix == ".npy":
         return load_npy(path)
     if path.suffix != ".npz":
@@ -106,23 +107,35 @@ def _read_features(features: Path | str) -> np.ndarray | csr_matrix:
     return matrix
 
 
-def _read_edges(edges: Path | str, *, num_nodes: int) -> np.ndarray:
-    path = _existing(edges, "edges")
+def read_edges(path: Path, *, num_nodes: int | None = None) -> np.ndarray:
+    """Pairs of node ids ``[2, E]`` from text or npy; text is checked, with errors naming the line.
+
+    Args:
+        path: The file.
+        num_nodes: Number of rows of the features; None where there are none.
+
+    Raises:
+        ValueError: The file is broken, or a line holds a node id that cannot be.
+    """
     if path.suffix == ".npy":
         return load_npy(path)
     pairs = read_numbers(path, np.int64, columns=2)
-    outside = ((pairs < 0) | (pairs >= num_nodes)).any(axis=1)
+    end = np.inf if num_nodes is None else num_nodes
+    outside = ((pairs < 0) | (pairs >= end)).any(axis=1)
     if outside.any():
         row = int(outside.argmax())
+        rule = "node ids count from 0"
+        if num_nodes is not None:
+            rule = f"the features have {num_nodes} rows; node ids go from 0 to {num_nodes - 1}"
         raise ValueError(
             f"{path}, line {line_of_row(path, row)}: edge {pairs[row, 0]} -> {pairs[row, 1]}, but "
-            f"the features have {num_nodes} rows; node ids go from 0 to {num_nodes - 1}"
+            + rule
         )
     return pairs.T
 
 
 def _read_labels(labels: Path | str, *, num_nodes: int) -> np.ndarray:
-    path = _existing(labels, "labels")
+    path = existing(labels, "graph_from_files: labels")
     if path.suffix == ".npy":
         y = load_npy(path)
     else:
@@ -142,7 +155,7 @@ def _read_split(
         if len(split) != 3:
             raise ValueError(f"graph_from_files: split must be a file or 3 fractions, got {split}")
         return split[0], split[1], split[2]
-    path = _existing(split, "split")
+    path = existing(split, "graph_from_files: split")
     if path.suffix == ".npz":
         arrays = load_npz(path, PARTS)
         return arrays["train"], arrays["val"], arrays["test"]

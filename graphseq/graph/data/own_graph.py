@@ -65,9 +65,9 @@ def graph_from_arrays(
         ValueError: Shapes do not fit together, features are not finite, an edge, a label or a
             split's node is out of range, or a split is empty.
     """
-    features = _features(x, name, normalize=normalize, sparse=sparse)
-    labels = _whole_numbers(y, f"{name}: y")
-    edges = _whole_numbers(edge_index, f"{name}: edge_index")
+    features = features_from(x, name, normalize=normalize, sparse=sparse)
+    labels = whole_numbers(y, f"{name}: y")
+    edges = whole_numbers(edge_index, f"{name}: edge_index")
     if edges.ndim != 2 or edges.shape[0] != 2:
         remedy = "; pass its transpose" if edges.ndim == 2 and edges.shape[1] == 2 else ""
         raise ValueError(f"{name}: edge_index must be [2, E], got shape {edges.shape}{remedy}")
@@ -92,7 +92,8 @@ def _array(value: Any) -> np.ndarray:
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
 
 
-def _features(x: Any, name: str, *, normalize: bool, sparse: bool) -> Tensor | CSR:
+def features_from(x: Any, name: str, *, normalize: bool, sparse: bool) -> Tensor | CSR:
+    """A caller's features as float32, checked; ``name`` stands in the errors."""
     from scipy.sparse import csr_matrix, issparse
 
     matrix = csr_matrix(x) if issparse(x) else _array(x)
@@ -111,7 +112,8 @@ def _features(x: Any, name: str, *, normalize: bool, sparse: bool) -> Tensor | C
     return torch.from_numpy(matrix.astype(np.float32))
 
 
-def _whole_numbers(value: Any, argument: str) -> np.ndarray:
+def whole_numbers(value: Any, argument: str) -> np.ndarray:
+    """A caller's whole numbers as int64; ``argument`` stands in the error."""
     array = _array(value)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{argument} must hold whole numbers, got {array.dtype}; convert it first")
@@ -140,4 +142,4 @@ def _node_ids(nodes: Any, num_nodes: int, argument: str) -> Tensor:
                 "value per node"
             )
         return torch.from_numpy(np.flatnonzero(array))
-    return torch.from_numpy(_whole_numbers(array, argument))
+    return torch.from_numpy(whole_numbers(array, argument))

@@ -2,7 +2,16 @@
 
 import pytest
 
-from graphseq.graph.data import amazon, citation_full, coauthor, digits, planetoid
+from graphseq.graph.data import (
+    amazon,
+    citation_full,
+    coauthor,
+    digits,
+    digits_links,
+    ogbl_ddi,
+    planetoid,
+    planetoid_links,
+)
 
 
 @pytest.mark.real_data
@@ -33,6 +42,9 @@ def test_loaders_only_read(tmp_path, monkeypatch, data_root):
     coauthor(name="CS")
     citation_full(name="CiteSeer")
     digits()
+    planetoid_links(name="CiteSeer")
+    ogbl_ddi()
+    digits_links()
     after = {path: path.stat().st_mtime_ns for path in data_root.rglob("*")}
     assert before == after
     assert opened == []

@@ -1,4 +1,4 @@
-"""Scores of predictions on graphs."""
+"""Scores of predicted classes."""
 
 from torch import Tensor
 

@@ -1,0 +1,165 @@
+"""HeaRT's published files, on small folders of the same layout."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from graphseq.graph.data import heart_links
+
+NUM_NODES, SIZES = 50, {"train": 90, "valid": 8, "test": 12}
+
+spec = importlib.util.spec_from_file_location(
+    "ogb_writer", Path(__file__).with_name("test_ogb_links.py")
+)
+writer = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(writer)
+
+
+def write_candidates(folder, sizes, num_nodes=NUM_NODES, num=500):
+    dice = np.random.default_rng(1)
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {part: dice.integers(0, num_nodes, (sizes[part], num, 2)) for part in ("valid", "test")}
+    for part, samples in found.items():
+        np.save(folder / f"heart_{part}_samples.npy", samples)
+    return found
+
+
+@pytest.fixture
+def cora(tmp_path, monkeypatch):
+    """Folder, links and candidates of a small Cora."""
+    monkeypatch.setenv("GRAPHSEQ_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "heart/cora"
+    candidates = write_candidates(folder, SIZES)
+    dice = np.random.default_rng(0)
+    links = {}
+    for part, size in SIZES.items():
+        source = dice.integers(0, NUM_NODES, size)
+        links[part] = np.stack([source, (source + dice.integers(1, 9, size)) % NUM_NODES], 1)
+        np.savetxt(folder / f"{part}_pos.txt", links[part], fmt="%d", delimiter="\t")
+    x = (torch.rand(NUM_NODES, 7, generator=torch.Generator().manual_seed(0)) > 0.7).float()
+    torch.save({"entity_embedding": x}, folder / "gnn_feature")
+    return folder, links, candidates, x
+
+
+def load(folder, **arguments):
+    return heart_links("Cora", root=str(folder.parents[1]), **arguments)
+
+
+def test_planetoid(cora, dense):
+    folder, links, candidates, x = cora
+    data = load(folder)
+    for ours, theirs in (("train", "train"), ("val", "valid"), ("test", "test")):
+        np.testing.assert_array_equal(getattr(data, ours).numpy(), links[theirs].T)
+        if ours != "train":
+            negative = getattr(data, f"{ours}_negative")
+            assert negative.dtype == torch.int32
+            np.testing.assert_array_equal(negative.permute(1, 2, 0).numpy(), candidates[theirs])
+    assert torch.equal(dense(data.x), x)
+    assert torch.equal(load(folder, sparse=False).x, x)
+    assert (data.metric, data.name, data.num_nodes) == ("mrr", "Cora (HeaRT)", NUM_NODES)
+
+
+def test_lines_that_join_a_node_with_itself_are_left_out(cora):
+    folder, links, *_ = cora
+    with open(folder / "test_pos.txt", "a") as file:
+        file.write("3\t3\n")
+    np.testing.assert_array_equal(load(folder).test.numpy(), links["test"].T)
+
+
+@pytest.mark.parametrize("name", writer.LOADERS)
+def test_ogb(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("GRAPHSEQ_CACHE", str(tmp_path / "cache"))
+    files = writer.Written(tmp_path, name)
+    base = files.load()
+    sizes = dict(writer.SIZES)
+    chosen = {"valid": torch.arange(sizes["valid"]), "test": torch.arange(sizes["test"])}
+    folder = tmp_path / "heart" / name
+    folder.mkdir(parents=True)
+    if name == "ogbl-ppa":
+        chosen = {"valid": torch.tensor([5, 3, 30]), "test": torch.tensor([1, 29])}
+        sizes = {part: len(index) for part, index in chosen.items()}
+        for part, index in chosen.items():
+            torch.save(index, folder / f"{part}_samples_index.pt")
+    candidates = write_candidates(folder, sizes, writer.NUM_NODES)
+    data = heart_links(name, root=str(tmp_path))
+    for ours, theirs in (("val", "valid"), ("test", "test")):
+        assert torch.equal(getattr(data, ours), getattr(base, ours)[:, chosen[theirs]])
+        negative = getattr(data, f"{ours}_negative")
+        np.testing.assert_array_equal(negative.permute(1, 2, 0).numpy(), candidates[theirs])
+    assert torch.equal(data.train, base.train)
+    assert data.dims == base.dims
+    assert (data.metric, data.name) == ("mrr", f"{name} (HeaRT)")
+
+
+def test_missing_files_say_where_they_are(cora):
+    folder = cora[0]
+    for file in sorted(folder.iterdir()):
+        content = file.read_bytes()
+        file.unlink()
+        with pytest.raises(FileNotFoundError, match=f"heart/cora/{file.name}.*HeaRT publishes it"):
+            load(folder)
+        file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"name must be in .* got 'cora'"):
+        heart_links("cora")
+
+
+@pytest.mark.parametrize("file", ["heart_valid_samples.npy", "gnn_feature"])
+def test_truncated_files_are_named(cora, file):
+    path = cora[0] / file
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=file):
+        load(cora[0])
+
+
+def test_objects_in_an_array_are_refused(cora):
+    path = cora[0] / "heart_test_samples.npy"
+    np.save(path, np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"heart_test_samples\.npy holds an array that cannot"):
+        load(cora[0])
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        (np.zeros((8, 500)), r"must hold whole numbers \[P, K, 2\], got shape \(8, 500\)"),
+        (np.zeros((8, 500, 3), int), r"must hold whole numbers \[P, K, 2\]"),
+        (np.zeros((7, 500, 2), int), "for 7 links, but there are 8 val links"),
+        (np.full((8, 500, 2), 2**32), "must hold node ids 0 .. 49"),
+        (np.full((8, 500, 2), -1), "must hold node ids 0 .. 49"),
+        (np.zeros((8, 0, 2), int), "one candidate or more"),
+    ],
+)
+def test_candidates_that_do_not_fit(cora, samples, words):
+    np.save(cora[0] / "heart_valid_samples.npy", samples)
+    with pytest.raises(ValueError, match=rf"heart_valid_samples\.npy.*{words}"):
+        load(cora[0])
+
+
+def test_other_parts_that_do_not_fit(cora, tmp_path):
+    folder = cora[0]
+    (folder / "train_pos.txt").write_text("0\t50\n")
+    with pytest.raises(ValueError, match=r"train_pos\.txt must hold node ids 0 \.\. 49"):
+        load(folder)
+    torch.save({"x": 1}, folder / "gnn_feature")
+    with pytest.raises(ValueError, match="gnn_feature holds no table of features"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        (torch.tensor([40]), r"positions outside of 0 \.\. 39"),
+        (torch.zeros(0), "no list of positions"),
+        (torch.zeros(2, 2).long(), "no list of positions"),
+    ],
+)
+def test_positions_that_do_not_fit(tmp_path, monkeypatch, index, words):
+    monkeypatch.setenv("GRAPHSEQ_CACHE", str(tmp_path / "cache"))
+    writer.Written(tmp_path, "ogbl-ppa")
+    (tmp_path / "heart/ogbl-ppa").mkdir(parents=True)
+    torch.save(index, tmp_path / "heart/ogbl-ppa/valid_samples_index.pt")
+    with pytest.raises(ValueError, match=rf"valid_samples_index\.pt .*{words}"):
+        heart_links("ogbl-ppa", root=str(tmp_path))
