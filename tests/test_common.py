@@ -29,6 +29,32 @@ class NodeModel:
     def kind(self) -> type[nn.Module]:
         return type(self.build())
 
+    def answer(self, model: nn.Module, x: Tensor, edge_index: Tensor) -> Tensor:
+        """Class scores ``[N, C]``."""
+        return model(x, edge_index)
+
+    def shape(self, num_nodes: int) -> tuple[int, ...]:
+        return num_nodes, OUT_CHANNELS
+
+    def renamed(self, answer: Tensor, order: Tensor) -> Tensor:
+        """The answer after new node ``i`` took the place of the old node ``order[i]``."""
+        return answer[order]
+
+
+class LinkModel(NodeModel):
+    """A configuration of a model of pairs: ``forward(x, edge_index, pairs [2, B]) -> [B]``."""
+
+    def answer(self, model: nn.Module, x: Tensor, edge_index: Tensor) -> Tensor:
+        """Logits of all pairs, ``[N, N]``."""
+        nodes = torch.arange(len(x))
+        return model(x, edge_index, torch.cartesian_prod(nodes, nodes).t()).view(len(x), len(x))
+
+    def shape(self, num_nodes: int) -> tuple[int, ...]:
+        return num_nodes, num_nodes
+
+    def renamed(self, answer: Tensor, order: Tensor) -> Tensor:
+        return answer[order][:, order]
+
 
 def node_model(kind: type[nn.Module], uses_graph: bool = True, **arguments: object) -> NodeModel:
     label = ",".join(f"{key}={value}" for key, value in arguments.items())
@@ -39,7 +65,16 @@ def node_model(kind: type[nn.Module], uses_graph: bool = True, **arguments: obje
     )
 
 
-CASES = [
+def link_model(kind: type[nn.Module], learns: bool = True, **arguments: object) -> LinkModel:
+    label = ",".join(f"{key}={value}" for key, value in arguments.items())
+    sizes = {"in_channels": IN_CHANNELS, "hidden_channels": 8} if learns else {}
+    return LinkModel(
+        name=kind.__name__ + (f"({label})" if label else ""),
+        build=lambda: kind(**sizes, **arguments),
+    )
+
+
+NODE_MODELS = [
     node_model(graph_models.DAGNN),
     node_model(graph_models.DAGNN, batch_norm=True, input_dropout=0.0),
     node_model(graph_models.DAGNN, num_hops=0, uses_graph=False),
@@ -49,7 +84,28 @@ CASES = [
     node_model(graph_models.APPNP),
     node_model(graph_models.SGC),
 ]
+LINK_MODELS = [
+    link_model(graph_models.GAE),
+    link_model(graph_models.GAE, count_common=True),
+    link_model(graph_models.NCN),
+    link_model(graph_models.NCN, neighborhood="two_hop"),
+    link_model(graph_models.NCN, neighborhood="difference", tail_activation=False),
+    link_model(graph_models.NCNC),
+    link_model(graph_models.NCNC, depth=2, two_layer_output=True),
+    link_model(graph_models.NCNC, learn_prior=True),
+]
+HEURISTICS = [
+    link_model(graph_models.CommonNeighbors, learns=False),
+    link_model(graph_models.AdamicAdar, learns=False),
+    link_model(graph_models.ResourceAllocation, learns=False),
+    link_model(graph_models.Katz, learns=False),
+    link_model(graph_models.PersonalizedPageRank, learns=False),
+]
+LEARNERS = [*NODE_MODELS, *LINK_MODELS]
+CASES = [*LEARNERS, *HEURISTICS]
 every_model = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_learner = pytest.mark.parametrize("case", LEARNERS, ids=lambda case: case.name)
+every_node_model = pytest.mark.parametrize("case", NODE_MODELS, ids=lambda case: case.name)
 
 
 def test_no_public_model_is_left_out() -> None:
@@ -84,8 +140,9 @@ def seeded(case: NodeModel, seed: int = 0, dtype: torch.dtype = torch.float32) -
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("training", [True, False])
 def test_shape_and_dtype(case: NodeModel, dtype: torch.dtype, training: bool) -> None:
-    out = seeded(case, dtype=dtype).train(training)(features(dtype), edges())
-    assert (out.shape, out.dtype) == ((NUM_NODES, OUT_CHANNELS), dtype)
+    out = case.answer(seeded(case, dtype=dtype).train(training), features(dtype), edges())
+    assert out.shape == case.shape(NUM_NODES)
+    assert out.dtype == dtype or case in HEURISTICS
     assert out.isfinite().all()
 
 
@@ -93,24 +150,28 @@ def test_shape_and_dtype(case: NodeModel, dtype: torch.dtype, training: bool) ->
 def test_no_edges_and_one_node(case: NodeModel) -> None:
     no_edges = torch.empty(2, 0, dtype=torch.int64)
     model = seeded(case).eval()
-    assert model(features(), no_edges).isfinite().all()
-    assert model(features()[:1], no_edges).shape == (1, OUT_CHANNELS)
+    assert case.answer(model, features(), no_edges).isfinite().all()
+    assert case.answer(model, features()[:1], no_edges).shape == case.shape(1)
 
 
 @every_model
 def test_inputs_are_left_alone(case: NodeModel) -> None:
     x, edge_index = features(), edges()
-    seeded(case).train()(x, edge_index)
+    case.answer(seeded(case).train(), x, edge_index)
     assert torch.equal(x, features())
     assert torch.equal(edge_index, edges())
 
 
-@every_model
+@every_learner
 def test_state_dict_round_trip(case: NodeModel) -> None:
     first, second = seeded(case, seed=0).eval(), seeded(case, seed=1).eval()
-    assert not torch.equal(first(features(), edges()), second(features(), edges()))
+    assert not torch.equal(
+        case.answer(first, features(), edges()), case.answer(second, features(), edges())
+    )
     second.load_state_dict(first.state_dict())
-    assert torch.equal(first(features(), edges()), second(features(), edges()))
+    assert torch.equal(
+        case.answer(first, features(), edges()), case.answer(second, features(), edges())
+    )
 
 
 @every_model
@@ -119,28 +180,30 @@ def test_save_and_load(case: NodeModel, tmp_path: Path) -> None:
     save(model, tmp_path / "kept")
     again = load(tmp_path / "kept").eval()
     assert type(again) is type(model)
-    assert torch.equal(again(features(), edges()), model(features(), edges()))
+    assert torch.equal(
+        case.answer(again, features(), edges()), case.answer(model, features(), edges())
+    )
 
 
-@every_model
+@every_learner
 def test_copies_are_independent(case: NodeModel) -> None:
     model = seeded(case).eval()
     other = copy.deepcopy(model)
-    before = model(features(), edges())
-    assert torch.equal(other(features(), edges()), before)
+    before = case.answer(model, features(), edges())
+    assert torch.equal(case.answer(other, features(), edges()), before)
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.add_(1.0)
-    assert torch.equal(model(features(), edges()), before)
+    assert torch.equal(case.answer(model, features(), edges()), before)
 
 
-@every_model
+@every_learner
 def test_the_seed_decides_everything(case: NodeModel) -> None:
     outputs = []
     for _ in range(2):
         with torch.random.fork_rng():
             torch.manual_seed(7)
-            outputs.append(case.build().train()(features(), edges()))
+            outputs.append(case.answer(case.build().train(), features(), edges()))
     assert torch.equal(*outputs)
 
 
@@ -148,24 +211,26 @@ def test_the_seed_decides_everything(case: NodeModel) -> None:
 def test_evaluation_draws_nothing(case: NodeModel) -> None:
     model = seeded(case).eval()
     state = torch.get_rng_state()
-    assert torch.equal(model(features(), edges()), model(features(), edges()))
+    assert torch.equal(
+        case.answer(model, features(), edges()), case.answer(model, features(), edges())
+    )
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@every_model
+@every_learner
 def test_every_used_parameter_receives_a_gradient(case: NodeModel) -> None:
     model = seeded(case).eval()  # without dropout, which could hide a parameter by chance
-    model(features(), edges()).square().sum().backward()
+    case.answer(model, features(), edges()).square().sum().backward()
     unused = set(model.unused_parameters()) if isinstance(model, PartlyUsed) else set()
     silent = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
     assert silent == unused
 
 
-@every_model
+@every_learner
 def test_gradient_of_the_features(case: NodeModel) -> None:
     model = seeded(case, dtype=torch.float64).eval()
     x = features(torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: model(x, edges()), (x,), fast_mode=True)
+    assert torch.autograd.gradcheck(lambda x: case.answer(model, x, edges()), (x,), fast_mode=True)
 
 
 @every_model
@@ -175,8 +240,8 @@ def test_permutation_equivariance(case: NodeModel) -> None:
     order = torch.randperm(NUM_NODES, generator=torch.Generator().manual_seed(2))
     new_name = order.argsort()
     x = features(torch.float64)
-    expected = model(x, edges())[order]
-    torch.testing.assert_close(model(x[order], new_name[edges()]), expected)
+    expected = case.renamed(case.answer(model, x, edges()), order)
+    torch.testing.assert_close(case.answer(model, x[order], new_name[edges()]), expected)
 
 
 @every_model
@@ -184,16 +249,21 @@ def test_order_of_edges_does_not_matter(case: NodeModel) -> None:
     model = seeded(case, dtype=torch.float64).eval()
     order = torch.randperm(edges().shape[1], generator=torch.Generator().manual_seed(3))
     x = features(torch.float64)
-    torch.testing.assert_close(model(x, edges()[:, order]), model(x, edges()))
+    torch.testing.assert_close(
+        case.answer(model, x, edges()[:, order]), case.answer(model, x, edges())
+    )
 
 
-@every_model
+@every_node_model
 def test_edges_point_from_source_to_target(case: NodeModel) -> None:
     """One edge 0 -> 1: node 1 hears of node 0, and not the other way round."""
     model = seeded(case, dtype=torch.float64).eval()
     edge = torch.tensor([[0], [1]])
     x = features(torch.float64).requires_grad_()
-    heard = [torch.autograd.grad(model(x, edge)[node].square().sum(), x)[0] for node in (0, 1)]
+    heard = [
+        torch.autograd.grad(case.answer(model, x, edge)[node].square().sum(), x)[0]
+        for node in (0, 1)
+    ]
     assert bool(heard[1][0].any()) is case.uses_graph
     assert not heard[0][1].any()
 

@@ -9,12 +9,17 @@ import pytest
 
 PUBLIC = {
     "graphseq": {
-        *("DAGNN", "Task", "Loss", "Stage", "fit", "evaluate", "Experiment", "Budget", "Claim"),
+        *("DAGNN", "NCN", "NCNC"),
+        *("Task", "Loss", "Stage", "fit", "evaluate", "Experiment", "Budget", "Claim"),
         *("run", "save", "load", "graph", "training"),
     },
     "graphseq.graph": {"data", "models", "nn", "ops", "tasks"},
-    "graphseq.graph.models": {"APPNP", "DAGNN", "GAT", "GCN", "MLP", "SGC"},
-    "graphseq.graph.tasks": {"NodeClassification"},
+    "graphseq.graph.models": {
+        *("APPNP", "DAGNN", "GAT", "GCN", "MLP", "SGC"),
+        *("GAE", "NCN", "NCNC"),
+        *("AdamicAdar", "CommonNeighbors", "Katz", "PersonalizedPageRank", "ResourceAllocation"),
+    },
+    "graphseq.graph.tasks": {"LinkPrediction", "NodeClassification"},
 }
 
 

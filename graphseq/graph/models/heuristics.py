@@ -1,0 +1,154 @@
+"""Scores of pairs without anything to learn.
+
+CommonNeighbors       |N(i) & N(j)|
+AdamicAdar            sum over common neighbours u of 1 / log(degree of u)      (2003)
+ResourceAllocation    sum over common neighbours u of 1 / degree of u           (2009)
+Katz                  sum over lengths l = 1, 2, ... of beta^l (A^l)_ij         (1953)
+PersonalizedPageRank  p_i(j) + p_j(i),  p_i = alpha sum_k (1 - alpha)^k (e_i D^-1 A^k)
+"""
+
+import torch
+from torch import Tensor, nn
+
+from graphseq.graph.adjacency import Adjacency
+from graphseq.graph.csr import CSR
+from graphseq.graph.ops import count_common
+from graphseq.graph.ops.pairs import check_pairs
+from graphseq.graph.ops.undirected import undirected
+
+MAX_NODES = 20_000  # of dense matrices: 3 GiB
+
+
+class CommonNeighbors(nn.Module):
+    """The number of common neighbours.
+
+    Shape:
+        - x: ignored, or None; graph: ``edge_index [2, E]`` or an
+          :class:`~graphseq.graph.adjacency.Adjacency`
+        - edge_label_index: ``[2, B]`` -> ``[B]``, float32
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(
+        self, x: Tensor | CSR | None, graph: Tensor | Adjacency, edge_label_index: Tensor
+    ) -> Tensor:
+        csr = _prepared(x, graph)
+        return count_common(csr, edge_label_index, self.weight(csr)).float()
+
+    def weight(self, graph: CSR) -> Tensor | None:
+        """What each node counts, ``[N]``; None means 1."""
+        return None
+
+
+class AdamicAdar(CommonNeighbors):
+    """Common neighbours weighted by 1 / log degree.
+
+    A node of degree 1 is nobody's common neighbour, except of its own neighbour's self pair, where
+    it counts 0.
+
+    Shape:
+        as :class:`CommonNeighbors`
+    """
+
+    def weight(self, graph: CSR) -> Tensor:
+        degree = graph.rowptr.diff()
+        return torch.where(degree > 1, 1.0 / degree.clamp(min=2).double().log(), 0.0)
+
+
+class ResourceAllocation(CommonNeighbors):
+    """Common neighbours weighted by 1 / degree.
+
+    Shape:
+        as :class:`CommonNeighbors`
+    """
+
+    def weight(self, graph: CSR) -> Tensor:
+        return 1.0 / graph.rowptr.diff().clamp(min=1).double()
+
+
+class Katz(nn.Module):
+    """The number of walks of all lengths, longer ones counting less; for small graphs.
+
+    Args:
+        beta: factor per step, below 1 / (largest eigenvalue of the adjacency).
+
+    Shape:
+        as :class:`CommonNeighbors`
+    """
+
+    def __init__(self, beta: float = 0.005) -> None:
+        super().__init__()
+        if not beta > 0.0:
+            raise ValueError(f"Katz: beta is {beta}; pass a positive factor per step")
+        self.beta = beta
+
+    def forward(
+        self, x: Tensor | CSR | None, graph: Tensor | Adjacency, edge_label_index: Tensor
+    ) -> Tensor:
+        csr = _prepared(x, graph)
+        pairs = check_pairs("Katz", csr, edge_label_index, "edge_label_index")
+        scores = csr._once(("katz", self.beta), lambda: self._scores(csr))
+        return scores[pairs[0], pairs[1]].float()
+
+    def _scores(self, csr: CSR) -> Tensor:
+        adjacency = _dense(csr, "Katz")
+        one = torch.eye(len(adjacency), dtype=adjacency.dtype, device=adjacency.device)
+        root, info = torch.linalg.cholesky_ex(one - self.beta * adjacency)
+        if int(info) != 0:  # not positive definite: an eigenvalue of beta A is 1 or more
+            largest = float(torch.linalg.eigvalsh(adjacency)[-1])
+            raise ValueError(
+                f"Katz: beta is {self.beta}, but walks in this graph grow by {largest:.4g} a step; "
+                f"pass less than {1.0 / largest:.4g}"
+            )
+        return torch.cholesky_inverse(root) - one
+
+
+class PersonalizedPageRank(nn.Module):
+    """How often random walks with restart from either end are at the other; for small graphs.
+
+    Args:
+        alpha: probability in (0, 1] of a restart at each step.
+
+    Shape:
+        as :class:`CommonNeighbors`
+    """
+
+    def __init__(self, alpha: float = 0.15) -> None:
+        super().__init__()
+        if not 0.0 < alpha <= 1.0:
+            raise ValueError(f"PersonalizedPageRank: alpha is {alpha}; pass a number in (0, 1]")
+        self.alpha = alpha
+
+    def forward(
+        self, x: Tensor | CSR | None, graph: Tensor | Adjacency, edge_label_index: Tensor
+    ) -> Tensor:
+        csr = _prepared(x, graph)
+        name = "PersonalizedPageRank"
+        pairs = check_pairs(name, csr, edge_label_index, "edge_label_index")
+        scores = csr._once((name, self.alpha), lambda: self._scores(csr))
+        return (scores[pairs[0], pairs[1]] + scores[pairs[1], pairs[0]]).float()
+
+    def _scores(self, csr: CSR) -> Tensor:
+        adjacency = _dense(csr, "PersonalizedPageRank")
+        degree = adjacency.sum(1, keepdim=True)
+        walk = torch.where(degree > 0, adjacency / degree, 0.0)
+        one = torch.eye(len(walk), dtype=walk.dtype, device=walk.device)
+        walk += torch.diag((degree == 0).squeeze(1).to(walk.dtype))  # nowhere to go: it stays
+        return torch.linalg.solve(one - (1.0 - self.alpha) * walk, self.alpha * one)
+
+
+def _prepared(x: Tensor | CSR | None, graph: Tensor | Adjacency) -> CSR:
+    return undirected(graph, None if x is None else x.shape[0])
+
+
+def _dense(csr: CSR, name: str) -> Tensor:
+    if csr.shape[0] > MAX_NODES:
+        raise ValueError(
+            f"{name}: the graph has {csr.shape[0]} nodes, and dense matrices end at {MAX_NODES}; "
+            "use CommonNeighbors, AdamicAdar or ResourceAllocation"
+        )
+    dense = torch.zeros(csr.shape, dtype=torch.float64, device=csr.device)
+    dense[csr.row, csr.col.long()] = 1.0
+    return dense

@@ -1,0 +1,110 @@
+"""An encoder and a predictor together: what callers of GAE, NCN and NCNC see."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphseq.graph.adjacency import Adjacency
+from graphseq.graph.csr import CSR
+from graphseq.graph.models.ncn.explanation import Explanation, explain_pair
+from graphseq.graph.models.ncn.predictor import PairPredictor
+from graphseq.graph.nn.graph_encoder import GraphEncoder
+from graphseq.graph.nn.node_input import check_features
+from graphseq.graph.ops.pairs import check_pairs
+from graphseq.graph.ops.undirected import undirected
+
+
+class LinkModel(nn.Module):
+    """Scores pairs of nodes of an undirected graph.
+
+    Args:
+        encoder: from features to node states.
+        predictor: from node states to logits of pairs.
+        arguments: of the model's own constructor, kept as attributes so that it can be saved.
+    """
+
+    def __init__(
+        self, encoder: GraphEncoder, predictor: PairPredictor, arguments: Mapping[str, Any]
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.predictor = predictor
+        for name, value in arguments.items():
+            setattr(self, name, value)
+
+    def forward(
+        self,
+        x: Tensor | CSR | None,
+        graph: Tensor | Adjacency,
+        edge_label_index: Tensor,
+        edge_label: Tensor | None = None,
+        depth: int | None = None,
+    ) -> Tensor:
+        """Logits of pairs, or the loss.
+
+        Args:
+            x: features ``[N, F]``, dense or sparse; or int64 ``[N]`` or None, see the class.
+            graph: PyG's ``edge_index``, of which either direction is enough, or an adjacency.
+            edge_label_index: int64 ``[2, B]``, the pairs.
+            edge_label: ``[B]``, 1 for links and 0 for others.
+            depth: completions nested in each other, instead of the model's own number.
+
+        Returns:
+            Logits ``[B]``; with ``edge_label`` the sum over the pairs of the binary cross-entropy,
+            whose gradients are computed at once, block by block.
+        """
+        csr = self.prepare(x, graph)
+        pairs = check_pairs(type(self).__name__, csr, edge_label_index, "edge_label_index")
+        if edge_label is not None and edge_label.shape != pairs.shape[1:]:
+            raise ValueError(
+                f"{type(self).__name__}: edge_label has shape {tuple(edge_label.shape)}, expected "
+                f"[{pairs.size(1)}]; one per pair"
+            )
+        h = self.encoder(x, csr)  # [N, H]
+        return self.predictor(h, csr, pairs, edge_label, self.checked_depth(depth))
+
+    def prepare(self, x: Tensor | CSR | None, graph: Tensor | Adjacency) -> CSR:
+        """The graph as an undirected, simple adjacency of as many nodes as ``x`` has."""
+        check_features(type(self).__name__, x, self.encoder.in_channels)
+        num_nodes = None if x is None else x.shape[0]
+        if num_nodes is None and isinstance(graph, Tensor):
+            num_nodes = getattr(self, "num_embeddings", None)
+        return undirected(graph, num_nodes)
+
+    def checked_depth(self, depth: int | None) -> int:
+        """The number of completions to nest; models without completion have 0."""
+        return 0
+
+    @torch.no_grad()
+    def explain(
+        self, x: Tensor | CSR | None, graph: Tensor | Adjacency, u: int, v: int
+    ) -> Explanation:
+        """Which neighbours speak for a link between two nodes, and how much; without dropout.
+
+        Args:
+            x: as in ``forward``.
+            graph: as in ``forward``.
+            u: one node.
+            v: the other node.
+
+        Returns:
+            The logit and, by falling contribution, every neighbour that was pooled. A contribution
+            is what the logit would lose if this neighbour alone were left out of its sum.
+        """
+        training = self.training
+        self.eval()
+        try:
+            csr = self.prepare(x, graph)
+            pair = torch.tensor([[u], [v]], device=csr.device)
+            pair = check_pairs(f"{type(self).__name__}.explain", csr, pair, "(u, v)")
+            h = self.encoder(x, csr)
+            return explain_pair(self.predictor, h, csr, pair, self.checked_depth(None))
+        finally:
+            self.train(training)
+
+
+def own_arguments(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments in a constructor's ``locals()``, taken before it defines anything else."""
+    return {name: v for name, v in scope.items() if name != "self" and not name.startswith("__")}

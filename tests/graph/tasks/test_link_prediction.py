@@ -1,0 +1,267 @@
+"""Link prediction: what a batch hides, what it draws, and that ranks add up to one process."""
+
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from graphseq import Budget, evaluate, fit
+from graphseq.graph.adjacency import Adjacency
+from graphseq.graph.data import LinkData
+from graphseq.graph.metrics import hits
+from graphseq.graph.ops import is_edge
+from graphseq.graph.tasks import LinkPrediction
+from graphseq.graph.tasks.link_prediction import Pairs
+from graphseq.training import Shard
+
+N = 30
+
+
+class Dot(nn.Module):
+    """Inner products of embeddings that are averaged once over the neighbours."""
+
+    def __init__(self, encoder_bias: bool = True) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(8, 8, bias=encoder_bias)
+        self.scale = nn.Parameter(torch.ones(1))
+        self.seen: list[tuple[Adjacency, int]] = []
+
+    def forward(
+        self,
+        x: Tensor,
+        graph: Adjacency,
+        edge_label_index: Tensor,
+        edge_label: Tensor | None = None,
+        depth: int = 1,
+    ) -> Tensor:
+        self.seen.append((graph, depth))
+        h = self.encoder(x)
+        h = h + torch.sparse.mm(graph.csr.to_torch(h.dtype), h)
+        left, right = h[edge_label_index]
+        logits = self.scale * (left * right).sum(1)
+        if edge_label is None:
+            return logits
+        return F.binary_cross_entropy_with_logits(logits, edge_label, reduction="sum")
+
+
+class Count(nn.Module):
+    """The number of common neighbours: nothing to learn."""
+
+    def forward(self, x: Tensor, graph: Adjacency, edge_label_index: Tensor) -> Tensor:
+        dense = graph.csr.to_dense()
+        left, right = dense[edge_label_index]
+        return (left * right).sum(1)
+
+
+@pytest.fixture
+def data() -> LinkData:
+    """Two communities; train, val and test links are disjoint, every list has its own order."""
+    generator = torch.Generator().manual_seed(0)
+    same = (torch.arange(N)[:, None] % 2) == (torch.arange(N) % 2)
+    chance = torch.where(same, 0.6, 0.05)
+    upper = (torch.rand(N, N, generator=generator) < chance).triu(1)
+    links, others = upper.nonzero().t(), (~upper).triu(1).nonzero().t()
+    links = links[:, torch.randperm(links.size(1), generator=generator)]
+    others = others[:, torch.randperm(others.size(1), generator=generator)]
+    return LinkData(
+        x=F.one_hot(torch.arange(N) % 2, 8) + 0.5 * torch.randn(N, 8, generator=generator),
+        num_nodes=N,
+        train=links[:, 50:],
+        val=links[:, :20],
+        val_negative=others[:, :40],
+        test=links[:, 20:50],
+        test_negative=others[:, 40:120],
+        metric="hits@20",
+        name="two communities",
+    )
+
+
+def make(data: LinkData, model: nn.Module | None = None, **options: object) -> LinkPrediction:
+    torch.manual_seed(0)
+    task = LinkPrediction(Dot() if model is None else model, data, batch_size=16, **options)
+    task.prepare(torch.device("cpu"))
+    return task
+
+
+def train_batches(task: LinkPrediction, epoch: int = 0, shard: Shard | None = None) -> list[Pairs]:
+    return list(task.batches("train", task.stages()[-1], epoch, shard or Shard()))
+
+
+def test_an_epoch_takes_each_link_at_most_once_with_one_non_edge_each(data: LinkData) -> None:
+    task = make(data)
+    batches = train_batches(task)
+    assert len(batches) == data.train.size(1) // 16
+    hidden = torch.cat([batch.hidden for batch in batches])
+    assert hidden.unique().numel() == hidden.numel() == 16 * len(batches)
+    for batch in batches:
+        assert torch.equal(batch.positive, data.train[:, batch.hidden])
+        assert batch.negative.shape == batch.positive.shape
+        assert not is_edge(data.adjacency.csr, batch.negative).any()
+        assert (batch.negative[0] != batch.negative[1]).all()
+
+
+def test_draws_follow_seed_and_epoch_and_nothing_else(data: LinkData) -> None:
+    def drawn(epoch: int, seed: int = 0) -> Tensor:
+        torch.randn(3)  # the global generator has moved on
+        return torch.cat([b.negative for b in train_batches(make(data, seed=seed), epoch)], dim=1)
+
+    assert torch.equal(drawn(0), drawn(0))
+    assert not torch.equal(drawn(0), drawn(1))
+    assert not torch.equal(drawn(0), drawn(0, seed=1))
+
+
+def test_few_links_make_one_batch(data: LinkData) -> None:
+    task = LinkPrediction(Dot(), data, batch_size=10_000)
+    task.prepare(torch.device("cpu"))
+    (batch,) = train_batches(task)
+    assert batch.positive.size(1) == data.train.size(1)
+
+
+@pytest.mark.parametrize("remove", [True, False])
+def test_the_model_does_not_see_the_links_of_the_batch(data: LinkData, remove: bool) -> None:
+    task = make(data, remove_targets=remove)
+    batch = train_batches(task)[0]
+    next(task.losses(batch, task.stages()[0]))
+    graph = task.model.seen[-1][0]
+    assert is_edge(graph.csr, batch.positive).any().item() is not remove
+    rest = data.adjacency.num_edges - (2 * 16 if remove else 0)
+    assert graph.num_edges == rest
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 16, 40])
+def test_ranks_hide_the_whole_batch_and_add_up_to_one_process(data: LinkData, size: int) -> None:
+    whole, parameters = make(data), None
+    stage = whole.stages()[0]
+    batch = train_batches(whole)[0]
+    (expected,) = whole.losses(batch, stage)
+    parameters = list(whole.model.parameters())
+    shares = []
+    for rank in range(size):
+        whole.shard = Shard(rank, size)
+        mine = train_batches(whole, shard=whole.shard)[0]
+        assert torch.equal(mine.hidden, batch.hidden)
+        (loss,) = whole.losses(mine, stage)
+        shares.append(loss.value)
+    mean = torch.stack(shares).mean()
+    torch.testing.assert_close(mean, expected.value)
+    pairs = zip(
+        torch.autograd.grad(mean, parameters),
+        torch.autograd.grad(expected.value, parameters),
+        strict=True,
+    )
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_the_loss_is_the_mean_over_links_plus_the_mean_over_others(data: LinkData) -> None:
+    task = make(data)
+    batch = train_batches(task)[0]
+    (loss,) = task.losses(batch, task.stages()[0])
+    graph = task.removal.without(batch.hidden)
+    positive = task.model(data.x, graph, batch.positive)
+    negative = task.model(data.x, graph, batch.negative)
+    expected = -F.logsigmoid(positive).mean() - F.logsigmoid(-negative).mean()
+    torch.testing.assert_close(loss.value, expected)
+
+
+def test_training_finds_the_communities(data: LinkData) -> None:
+    task = make(data, lr=0.02)
+    before = evaluate(task, "test")
+    result = fit(task, Budget(epochs=30))
+    assert result.metrics["test/auc"] > max(0.8, before["auc"])
+    best = max(row["val/hits@20"] for row in result.history)
+    assert result.metrics["val/hits@20"] == best
+    assert {"test/hits@50", "test/hits@100", "test/mrr"} <= set(result.metrics)
+    assert "test/hits@50@val/hits@50" in result.metrics  # the weights that are best at hits@50
+
+
+def test_predictions_of_ranks_are_those_of_one_process(data: LinkData) -> None:
+    task = make(data).eval()
+    stage = task.stages()[0]
+    (batch,) = task.batches("test", stage, 0, Shard())
+    whole = task.predict(batch, "test", stage, True)
+    assert whole["positive"].shape == (30,)
+    assert whole["negative"].shape == (80,)
+    parts = []
+    for rank in range(3):
+        (mine,) = task.batches("test", stage, 0, Shard(rank, 3))
+        parts.append(task.predict(mine, "test", stage, True))
+    for key, column in whole.items():
+        torch.testing.assert_close(torch.cat([part[key] for part in parts]), column)
+    assert task.metrics(whole, "test", stage)["hits@20"] == hits(
+        whole["positive"], whole["negative"], 20
+    )
+
+
+def test_candidates_of_each_link_keep_their_shape(data: LinkData) -> None:
+    own = data.test_negative[:, :60].view(2, 30, 2)
+    task = make(dataclasses.replace(data, test_negative=own, metric="mrr")).eval()
+    stage = task.stages()[0]
+    assert stage.monitors == ("val/mrr",)
+    (batch,) = task.batches("test", stage, 0, Shard(1, 4))
+    found = task.predict(batch, "test", stage, True)
+    assert found["negative"].shape == (8, 2)
+    flat = task.model(data.x, data.adjacency, batch.negative.flatten(1))
+    assert torch.equal(found["negative"].flatten(), flat)
+
+
+def test_validation_links_count_at_test_only_and_only_if_asked(data: LinkData) -> None:
+    for use in (False, True):
+        task = make(data, use_val_edges=use)
+        evaluate(task, "val")
+        assert task.model.seen[-1][0].num_edges == data.adjacency.num_edges
+        evaluate(task, "test")
+        known = is_edge(task.model.seen[-1][0].csr, data.val)
+        assert known.all().item() is use
+        next(task.losses(train_batches(task)[0], task.stages()[0]))
+        assert not is_edge(task.model.seen[-1][0].csr, data.val).any()
+
+
+def test_a_heuristic_is_scored_and_not_trained(data: LinkData) -> None:
+    result = fit(make(data, Count()))
+    assert result.epochs_run == 0
+    dense = data.adjacency.csr.to_dense()
+    count = dense @ dense
+    scores = [count[tuple(pairs)] for pairs in (data.test, data.test_negative)]
+    assert result.metrics["test/hits@20"] == hits(*scores, 20)
+
+
+def test_two_stages_pretrain_without_completion_and_keep_the_encoder(data: LinkData) -> None:
+    task = make(data, pretrain_epochs=2, freeze_encoder=True, lr=0.01)
+    first, second = task.stages()
+    assert (first.name, first.epochs, second.name) == ("pretrain", 2, "train")
+    before = task.model.encoder.weight.clone()
+    fit(task, Budget(epochs=0))
+    assert torch.equal(before, task.model.encoder.weight)  # a budget replaces both stages
+    weights = []
+    for epochs in (1, 3):
+        task = make(data, pretrain_epochs=2, freeze_encoder=True, lr=0.01, epochs=epochs)
+        fit(task)
+        weights.append(task.model.encoder.weight.detach().clone())
+        assert {depth for _, depth in task.model.seen} == {0, 1}
+    assert torch.equal(*weights)
+    assert not torch.equal(weights[0], before)
+
+
+def test_random_destinations_keep_their_source(data: LinkData) -> None:
+    task = make(data, negatives="destinations")
+    for batch in train_batches(task):
+        assert torch.equal(batch.negative[0], batch.positive[0])
+
+
+def test_clipping_treats_encoder_and_predictor_apart(data: LinkData) -> None:
+    task = make(data, max_norm=1.0)
+    assert task.stages()[0].max_norm == (1.0, 1.0)
+    groups = task.optimizers(task.stages()[0])["model"].param_groups
+    assert [len(group["params"]) for group in groups] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"batch_size": 0}, "batch_size is 0"), ({"negatives": "none"}, "negatives is 'none'")],
+)
+def test_errors_name_the_argument(data: LinkData, options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LinkPrediction(Dot(), data, **options)
