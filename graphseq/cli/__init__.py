@@ -1,4 +1,4 @@
-"""The command line: ``graphseq list | info | train | leaderboard | eval | plot | results | bench``.
+"""The command line: ``graphseq list | info | train | leaderboard | eval | predict | plot | ...``.
 
 What a command works on comes first, its options after it: ``graphseq train dagnn_cora --seeds 0 1
 2``. Errors are one line, ``error: ...``, and exit code 2; ``GRAPHSEQ_DEBUG=1`` shows where they

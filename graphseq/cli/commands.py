@@ -8,7 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from graphseq.cli.options import Bench, Eval, Info, Leaderboard, List, Plot, Results, Train
+from graphseq.cli.options import (
+    Bench,
+    Eval,
+    Info,
+    Leaderboard,
+    List,
+    Plot,
+    Predict,
+    Results,
+    Train,
+)
 from graphseq.cli.terminal import command_line, say
 
 
@@ -135,6 +145,19 @@ def evaluate(names: list[str], words: list[str]) -> int:
     return 1 if differing else 0
 
 
+def predict(names: list[str], words: list[str]) -> int:
+    """``graphseq predict DIR|EDGES --pairs IN.csv --out OUT.csv``."""
+    from graphseq.cli.predict import predict as score
+    from graphseq.training.overrides import parse
+
+    options = parse(Predict, words, "graphseq predict DIR|EDGES")
+    if len(names) != 1:
+        raise ValueError(f"predict needs one folder or one file of edges, got {len(names)}")
+    command = command_line("predict", *names, *words)
+    say(f"wrote {score(Path(names[0]), options, command)}")
+    return 0
+
+
 def bench(names: list[str], words: list[str]) -> int:
     """``graphseq bench [NAME] [--case C] [--json]``."""
     from graphseq.bench import run_bench
@@ -195,5 +218,6 @@ COMMANDS: dict[str, tuple[type, Callable[[list[str], list[str]], int]]] = {
     "eval": (Eval, evaluate),
     "plot": (Plot, plot),
     "results": (Results, results),
+    "predict": (Predict, predict),
     "bench": (Bench, bench),
 }

@@ -62,6 +62,26 @@ class Eval:
 
 
 @dataclass(frozen=True)
+class Predict:
+    """Score pairs of nodes with a trained run, or with one trained on an edge list first."""
+
+    pairs: Path
+    """Table of two columns, one pair of node ids per line."""
+    out: Path = Path("scores.csv")
+    """Where to write source, target, probability, and whether the pair is a link already."""
+    features: Path | None = None
+    """One line of numbers per node, where an edge list is trained on."""
+    run: Path | None = None
+    """Folder of the run on an edge list; None takes runs/NAME. A finished one is not repeated."""
+    seed: int | None = None
+    """Which seed's model to ask; None takes the first of the run, or 0."""
+    experiment: str | None = None
+    """FILE.py or FILE.py:NAME of a run that was made from a file of your own."""
+    device: str = "cpu"
+    """Where to compute, such as cuda or cuda:1."""
+
+
+@dataclass(frozen=True)
 class Plot:
     """Draw runs: learning curves and retainment scores of each, or all against one setting."""
 

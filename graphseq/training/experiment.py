@@ -134,7 +134,9 @@ did you mean num_hops?
         Raises:
             TypeError: the model does not take what the data supply, or needs more.
         """
-        model = self._call("model", {**data.dims, **self._seed("model", seed)})
+        # A model without arguments, a heuristic, has nothing that could be sized.
+        dims = data.dims if parameters(self.model) else {}
+        model = self._call("model", {**dims, **self._seed("model", seed)})
         return self._call("task", {"model": model, "data": data, **self._seed("task", seed)})
 
     def _seed(self, part: str, seed: int) -> dict[str, int]:

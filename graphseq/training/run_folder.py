@@ -125,7 +125,7 @@ class RunFolder:
         checkpoint.clear(folder)
 
     def tidy(self, seeds: Iterable[int]) -> None:
-        """Removes checkpoints that finished seeds still have: a kill came before :meth:`finish` did.
+        """Removes checkpoints of finished seeds, which a kill late in :meth:`finish` leaves there.
 
         Raises:
             OSError: the folder cannot be written.

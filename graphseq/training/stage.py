@@ -121,7 +121,12 @@ class Budget:
         )
 
     def apply(self, stage: Stage) -> Stage:
-        """``stage`` with this budget's fields in place of its own."""
+        """``stage`` with this budget's fields in place of its own.
+
+        A stage of 0 epochs has nothing to train and stays that way.
+        """
+        if stage.epochs == 0:
+            return stage
         fields = ("epochs", "patience", "evaluate_every", "stop")
         chosen = {name: getattr(self, name) for name in fields}
         return dataclasses.replace(stage, **{k: v for k, v in chosen.items() if v is not None})

@@ -94,7 +94,7 @@ def _shown(summary: Mapping[str, Any]) -> list[str]:
     metrics, claim = summary["metrics"], summary["claim"]
     if claim is not None and claim["metric"] in metrics:
         return [claim["metric"]]
-    test = [name for name in metrics if name.startswith("test/") and not name.endswith("/loss")]
+    test = [n for n in metrics if n.startswith("test/") and "@val/" not in n and n != "test/loss"]
     return test or list(metrics)
 
 

@@ -78,6 +78,8 @@ def test_budget_replaces_what_it_names_and_nothing_else() -> None:
     rule = lambda rows: True  # noqa: E731
     changed = Budget(patience=9, stop=rule).apply(stage)
     assert (changed.patience, changed.stop, changed.epochs) == (9, rule, 7)
+    only_scored = Stage("b", epochs=0)
+    assert Budget(epochs=5).apply(only_scored) == only_scored
 
 
 class Partly(nn.Module):

@@ -1,0 +1,157 @@
+"""NCN and NCNC: a training epoch, or a step of one, and scoring, against the plain formulation.
+
+On Cora an epoch is all batches of a run: hiding the targets, forward, backward, Adam. On ogbl-ddi
+it is one step of the 43 (the paper's batch of 24,576 links and as many others). Both sides get the
+same pairs; drawing them is not timed here. ``scoring`` is the evaluation of Cora's test pairs.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import Adam
+
+from graphseq.bench.link_graphs import links
+from graphseq.bench.ncn_reference import ReferenceNCN
+from graphseq.bench.timing import Row, compare, max_error
+from graphseq.graph.csr import CSR
+from graphseq.graph.models import NCN, NCNC
+from graphseq.graph.tasks import LinkPrediction
+from graphseq.graph.tasks.link_prediction import Pairs
+from graphseq.training import Shard
+
+COMPLETION: dict[str, Any] = {"scale": 4.3, "offset": 2.8, "prior": 0.75, "alpha": 1.0}
+CORA = {
+    "hidden_channels": 256, "conv": "pure_gcn", "feature_dropout": 0.7, "dropout": 0.05,
+    "output_dropout": 0.3, "pair_dropout": 0.05, "pair_edge_dropout": 0.4,
+    "jumping_knowledge": True,
+}  # fmt: skip
+DDI = {
+    "hidden_channels": 224, "conv": "pure_sum", "feature_dropout": 0.05, "dropout": 0.4,
+    "pair_dropout": 0.6, "two_layer_output": True, "tail_activation": False, "residual": True,
+    "jumping_knowledge": False,
+}  # fmt: skip
+CASES: dict[str, tuple[dict[str, Any], int]] = {"cora": (CORA, 1152), "ddi": (DDI, 24576)}
+TOLERANCE = 2e-3  # float32 on both sides
+
+
+def rows(case: str | None = None) -> list[Row]:
+    """Times one case or both: ``cora``, ``ddi``."""
+    if case is not None and case not in CASES:
+        raise ValueError(f"bench ncn: no case {case!r}; there are {', '.join(CASES)}")
+    found = [row for name in ([case] if case else CASES) for row in _case(name, "ncn")]
+    if case in (None, "cora"):
+        found += _case("cora", "ncnc")
+    return found
+
+
+def _case(name: str, model: str) -> list[Row]:
+    ours, theirs = _sides(name, model)
+    error = max_error(ours.answer(), theirs.answer())
+    options: dict[str, Any] = {"error": error, "tolerance": TOLERANCE}
+    part, steps = ("epoch", len(ours.batches)) if name == "cora" else ("step", 1)
+    found = compare(
+        f"{model} {part}",
+        ours.task.data.name,
+        partial(ours.train, steps),
+        {"paper": partial(theirs.train, steps)},
+        seconds=20.0 if name == "cora" else 60.0,
+        **options,
+    )
+    if name == "ddi":
+        return found
+    scoring = f"{model} scoring"
+    references = {"paper": theirs.score}
+    return found + compare(
+        scoring, ours.task.data.name, ours.score, references, seconds=10.0, **options
+    )
+
+
+def _sides(name: str, model: str) -> tuple["_Ours", "_Reference"]:
+    data = links(name)
+    arguments, batch_size = CASES[name]
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {key: value for key, value in data.dims.items() if value is not None}
+    sizes |= arguments
+    net = NCN(**sizes) if model == "ncn" else NCNC(**sizes, **COMPLETION)
+    task = LinkPrediction(net, data, batch_size=batch_size)
+    task.prepare(torch.device("cpu"))
+    return _Ours(task), _Reference(task)
+
+
+class _Ours:
+    """Our model in our task, on one epoch's batches."""
+
+    def __init__(self, task: LinkPrediction) -> None:
+        self.task, self.stage = task, task.stages()[0]
+        self.batches: list[Pairs] = list(task.batches("train", self.stage, 0, Shard()))
+        (self.test,) = task.batches("test", self.stage, 0, Shard())
+        self.optimizer = Adam(task.parameters(), 1e-3, fused=True)
+
+    def train(self, steps: int) -> None:
+        self.task.train()
+        for batch in self.batches[:steps]:
+            self.optimizer.zero_grad()
+            (loss,) = self.task.losses(batch, self.stage)
+            loss.value.backward()
+            self.optimizer.step()
+
+    @torch.no_grad()
+    def score(self) -> Tensor:
+        self.task.eval()
+        found = self.task.predict(self.test, "test", self.stage, True)
+        return torch.cat([found["positive"], found["negative"]])
+
+    def answer(self) -> list[Tensor]:
+        """Loss and some gradients of the first batch without dropout."""
+        self.task.eval()
+        (loss,) = self.task.losses(self.batches[0], self.stage)
+        return _with_gradients(loss.value, self.task.model)
+
+
+class _Reference:
+    """The plain formulation on the same batches."""
+
+    def __init__(self, task: LinkPrediction) -> None:
+        ours = _Ours(task)
+        self.batches, self.test, self.data = ours.batches, ours.test, task.data
+        self.model = ReferenceNCN(task.model)  # type: ignore[arg-type]
+        self.optimizer = Adam(self.model.parameters(), 1e-3, fused=True)
+        x = task.data.x
+        self.x = x.to_dense() if isinstance(x, CSR) else x
+
+    def train(self, steps: int) -> None:
+        self.model.train()
+        for batch in self.batches[:steps]:
+            self.optimizer.zero_grad()
+            self._loss(batch).backward()
+            self.optimizer.step()
+
+    def _loss(self, batch: Pairs) -> Tensor:
+        assert batch.hidden is not None
+        keep = torch.ones(self.data.train.size(1), dtype=torch.bool)
+        keep[batch.hidden] = False
+        logits = self._logits(self.data.train[:, keep], batch)
+        positive, negative = logits.split([batch.positive.size(1), batch.negative.size(1)])
+        return -F.logsigmoid(positive).mean() - F.logsigmoid(-negative).mean()
+
+    def _logits(self, edges: Tensor, batch: Pairs) -> Tensor:
+        pairs = torch.cat([batch.positive, batch.negative], dim=1)
+        return self.model(self.x, edges, pairs, self.data.num_nodes)
+
+    @torch.no_grad()
+    def score(self) -> Tensor:
+        self.model.eval()
+        return self._logits(self.data.train, self.test)
+
+    def answer(self) -> list[Tensor]:
+        self.model.eval()
+        return _with_gradients(self._loss(self.batches[0]), self.model)
+
+
+def _with_gradients(loss: Tensor, model: Any) -> list[Tensor]:
+    head = model.predictor.head
+    chosen = [model.encoder.input.weight, head.pools[0].first.weight, head.score.last.weight]
+    return [loss.detach(), *torch.autograd.grad(loss, chosen)]
