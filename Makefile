@@ -19,9 +19,11 @@ PRINT_BUILD := import sys, torch; print(f"torch{torch.__version__}-{sys.implemen
 .PHONY: demo test lint bench scatter-test install
 .DELETE_ON_ERROR:
 
-# The main job: DAGNN on handwritten digits, beside two baselines. No network, under a minute.
+# The main jobs on handwritten digits: what is on a picture, and which pictures look alike. No
+# network, about a minute.
 demo: $(INSTALLED)
-	$(BIN)/graphseq train dagnn_digits gcn_digits mlp_digits
+	$(BIN)/graphseq train dagnn_digits gcn_digits mlp_digits \
+	  ncnc_digits gae_digits cn_digits aa_digits ra_digits
 	@echo "(graphseq is $(BIN)/graphseq, or activate the environment: source $(BIN)/activate)"
 
 # The whole suite; with GRAPHSEQ_DATA set, the tests on real data too.

@@ -49,14 +49,28 @@ def idea(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_library_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (snippet,) = SNIPPETS
-    assert len([line for line in snippet.splitlines() if line.strip()]) <= 10
-    names: dict[str, Any] = {"__name__": "readme"}
-    exec(compile(snippet, "README.md", "exec"), names)
+    names = executed(SNIPPETS[0])
     assert names["result"].metrics["test/acc"] > 0.85
     assert names["logits"].shape == (1797, 10)
     assert names["scores"].shape == (1797, 6)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_link_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = executed(SNIPPETS[1])
+    assert names["result"].metrics["test/auc"] > 0.9
+    near, far = names["probability"].tolist()
+    assert near > 0.5 > far
+    assert list(tmp_path.iterdir()) == []
+
+
+def executed(snippet: str) -> dict[str, Any]:
+    """The names that an example leaves behind; it has at most ten lines."""
+    assert len([line for line in snippet.splitlines() if line.strip()]) <= 10
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(snippet, "README.md", "exec"), names)
+    return names
 
 
 def test_one_file_idea_trains(idea: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +118,7 @@ def test_make_targets_exist(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_experiments_named_exist(page: str) -> None:
-    pattern = r"\b(?:dagnn|mlp|gcn|gat|appnp|sgc)_[a-z_]+\b"
+    pattern = r"\b(?:dagnn|mlp|gcn|gat|appnp|sgc|ncnc?|gae|cn|aa|ra)_[a-z_]+\b"
     assert set(re.findall(pattern, code(page))) <= set(shipped())
 
 

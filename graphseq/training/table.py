@@ -90,12 +90,12 @@ def comparison(summaries: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _shown(summary: Mapping[str, Any]) -> list[str]:
-    """The claimed metric; without a claim every test metric except losses, or all there are."""
+    """The claimed metric; without a claim the first test score, which is a task's main one."""
     metrics, claim = summary["metrics"], summary["claim"]
     if claim is not None and claim["metric"] in metrics:
         return [claim["metric"]]
-    test = [n for n in metrics if n.startswith("test/") and "@val/" not in n and n != "test/loss"]
-    return test or list(metrics)
+    test = [name for name in metrics if name.startswith("test/") and not name.endswith("/loss")]
+    return test[:1] or list(metrics)
 
 
 def _is_number(cell: str) -> bool:
