@@ -2,10 +2,13 @@
 
 import os
 
-# torch and numba each keep a pool of OpenMP threads. On a busy machine threads that spin while they
-# wait cost a Cora epoch a factor of ten and more, so they sleep. It counts if torch is not loaded
-# yet; a value that the user has set stays.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# torch and numba each keep a pool of OpenMP threads. Threads that spin while they wait cost a Cora
+# epoch on a busy machine a factor of ten and more; threads that sleep at once cost every parallel
+# loop 50 to 100 us. So they spin for some microseconds (GNU OpenMP counts rounds), then sleep. It
+# counts if torch is not loaded yet; a policy that the user has set stays.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 from graphseq import graph as graph
 from graphseq import training as training

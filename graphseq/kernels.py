@@ -38,9 +38,9 @@ _MATH_FLAGS = {"reassoc", "contract", "nsz", "arcp"}
 
 Variant = Literal["serial", "parallel", "inline"]
 
-# Multiply-adds below which a second thread does not pay. Threads sleep between launches (they spin
-# for nobody, see graphseq/__init__.py) and waking one takes 50 to 100 us: with 20,000 here instead,
-# a Cora epoch of 100 launches takes 12 ms rather than 8, on two free cores as on a busy machine.
+# Multiply-adds below which a second thread does not pay. Threads sleep soon after each launch (see
+# graphseq/__init__.py) and waking one takes 50 to 100 us: with 20,000 here instead, a Cora epoch
+# takes 12 ms rather than 8, on two free cores as on a busy machine.
 SERIAL_WORK = 400_000
 
 _launch_lock = threading.Lock()
