@@ -87,7 +87,7 @@ TASKS: dict[str, dict[str, Any]] = {  # the encoder's learning rate, the predict
         "remove_targets": False,
         "max_norm": 1.0,
     },
-    "ddi": {"encoder_lr": 0.0021, "lr": 0.0018, "batch_size": 24576},
+    "ddi": {"encoder_lr": 0.0021, "lr": 0.0018, "batch_size": 24576, "evaluate_every": 5},
     "digits": {"encoder_lr": 0.005, "lr": 0.005, "batch_size": 1024},
 }
 
