@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from graphseq import cli
 from graphseq.training.catalog import find_experiments, shipped
@@ -69,7 +70,9 @@ def executed(snippet: str) -> dict[str, Any]:
     """The names that an example leaves behind; it has at most ten lines."""
     assert len([line for line in snippet.splitlines() if line.strip()]) <= 10
     names: dict[str, Any] = {"__name__": "readme"}
-    exec(compile(snippet, "README.md", "exec"), names)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        exec(compile(snippet, "README.md", "exec"), names)
     return names
 
 

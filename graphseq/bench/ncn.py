@@ -37,36 +37,33 @@ CASES: dict[str, tuple[dict[str, Any], int]] = {"cora": (CORA, 1152), "ddi": (DD
 TOLERANCE = 2e-3  # float32 on both sides
 
 
-def rows(case: str | None = None) -> list[Row]:
-    """Times one case or both: ``cora``, ``ddi``."""
+def rows(case: str | None = None, seconds: float = 20.0) -> list[Row]:
+    """Times one case or both, ``cora`` and ``ddi``, each row for so many seconds."""
     if case is not None and case not in CASES:
         raise ValueError(f"bench ncn: no case {case!r}; there are {', '.join(CASES)}")
-    found = [row for name in ([case] if case else CASES) for row in _case(name, "ncn")]
+    found = [row for name in ([case] if case else CASES) for row in _case(name, "ncn", seconds)]
     if case in (None, "cora"):
-        found += _case("cora", "ncnc")
+        found += _case("cora", "ncnc", seconds)
     return found
 
 
-def _case(name: str, model: str) -> list[Row]:
+def _case(name: str, model: str, seconds: float) -> list[Row]:
     ours, theirs = _sides(name, model)
     error = max_error(ours.answer(), theirs.answer())
-    options: dict[str, Any] = {"error": error, "tolerance": TOLERANCE}
+    options: dict[str, Any] = {"error": error, "tolerance": TOLERANCE, "seconds": seconds}
     part, steps = ("epoch", len(ours.batches)) if name == "cora" else ("step", 1)
     found = compare(
         f"{model} {part}",
         ours.task.data.name,
         partial(ours.train, steps),
         {"paper": partial(theirs.train, steps)},
-        seconds=20.0 if name == "cora" else 60.0,
         **options,
     )
     if name == "ddi":
         return found
     scoring = f"{model} scoring"
     references = {"paper": theirs.score}
-    return found + compare(
-        scoring, ours.task.data.name, ours.score, references, seconds=10.0, **options
-    )
+    return found + compare(scoring, ours.task.data.name, ours.score, references, **options)
 
 
 def _sides(name: str, model: str) -> tuple["_Ours", "_Reference"]:

@@ -5,6 +5,7 @@ neighbour rows of both ends are gathered and intersected by one binary search ov
 states are pooled by a sparse product over all nodes' states.
 """
 
+import warnings
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -149,9 +150,15 @@ def _pairs_matrix(
     rowptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     value = torch.ones(entries[1].numel()) if value is None else value
     shape = (pairs.size(1), graph.num_nodes)
-    return torch.sparse_csr_tensor(rowptr, entries[1], value, shape, check_invariants=False)
+    return _csr(rowptr, entries[1], value, shape)
 
 
 def _matrix(graph: _Graph) -> Tensor:
     shape, ones = (graph.num_nodes, graph.num_nodes), torch.ones(graph.col.numel())
-    return torch.sparse_csr_tensor(graph.rowptr, graph.col, ones, shape, check_invariants=False)
+    return _csr(graph.rowptr, graph.col, ones, shape)
+
+
+def _csr(rowptr: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(rowptr, col, value, shape, check_invariants=False)
