@@ -174,11 +174,16 @@ def _without_markup(text: str) -> str:
 
 
 def _one_line(box: str) -> str:
-    """The sentence inside the box that tyro prints: what stands above its first rule."""
+    """The sentence inside the box that tyro prints: what stands above its first rule.
+
+    In UTF-8 the title is part of the border, otherwise it has a line and a rule below it.
+    """
     lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
+    framed = bool(lines) and lines[0].startswith("╭")
     body = []
-    for line in lines[2:]:
-        if line.startswith(("---", "───", "Got errors:")):
+    for line in lines[1 if framed else 2 :]:
+        text = line.strip("│| ")
+        if text.startswith(("---", "───", "╰", "Got errors:")):
             break
-        body.append(line.strip("│| "))
+        body.append(text)
     return " ".join(" ".join(body).split()).rstrip(".") or "cannot read the arguments"

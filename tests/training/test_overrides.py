@@ -187,3 +187,20 @@ def test_help_explains_each_option(
 def test_parse_alone_and_overridden() -> None:
     assert parse(Options, ["--out", "x"], "prog") == Options(Path("x"))
     assert overridden(["--out", "x", "--model.k", "3"]) == ["--model.k"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_errors_name_the_option_in_every_encoding(encoding: str) -> None:
+    """tyro draws its box by what the terminal can show, which pytest's own capture hides."""
+    import os
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "graphseq", "list", "--nosuch"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, env=environment)
+    message = done.stderr.decode(encoding)
+    assert done.returncode == 2
+    assert message.count("\n") == 1
+    assert "--nosuch" in message
+    assert not set("─│╭╰") & set(message)

@@ -52,8 +52,14 @@ def norm_linear(
         h ``[N, H]`` -> ``[N, C]``.
 
     Raises:
-        ValueError: if ``p`` is not a probability, or training sees a single row.
+        ValueError: if ``p`` is not a probability, widths differ, or training sees a single row.
     """
+    widths = tuple(h.shape[1:]), norm.num_features, linear.in_features
+    if widths != ((norm.num_features,), norm.num_features, norm.num_features):
+        raise ValueError(
+            f"norm_linear: h has shape {tuple(h.shape)}, norm {norm.num_features} channels and "
+            f"linear {linear.in_features} inputs; pass h [N, H] and layers of the same width H"
+        )
     if not _fits_blocks(h, norm, linear, backend):
         hidden = dropout(norm(h), p, norm.training, seed, relu=True, backend=backend)
         return linear(hidden)
@@ -183,7 +189,7 @@ def _hidden(
             for j in range(part * turn, turn if part == 0 else width):
                 u = slope[j] * h[i, j] + shift[j]
                 hashed = mix(np.uint32(mix(np.uint32(np.uint32(low + np.uint32(j)) ^ a)) ^ high))
-                out[i, j] = u * scale if hashed >= threshold and u > zero else zero
+                out[i, j] = u * scale if hashed >= threshold and not u <= zero else zero
 
 
 @kernel(parallel=True)

@@ -137,3 +137,29 @@ def test_other_layers_take_the_plain_path(assert_same: Callable[..., None]) -> N
     torch.testing.assert_close(norm_linear(h, norm, linear), linear(torch.relu(norm(h))))
     with torch.autocast("cpu", torch.bfloat16):
         assert norm_linear(h.float(), *layers(torch.float32)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("training", [True, False])
+def test_what_is_not_finite_stays_so(bad: float, training: bool) -> None:
+    """The training loop must see a model that has diverged."""
+    found = []
+    for backend in ("numba", "torch"):
+        norm, linear = layers()
+        norm.weight.data.fill_(1.0)
+        h = hidden(4)
+        h[1, 2] = bad
+        found.append(norm_linear(h, norm.train(training), linear, backend=backend).isfinite())
+    assert torch.equal(*found)
+    assert not found[0].all()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_widths_must_agree(training: bool) -> None:
+    norm, linear = layers()
+    norm.train(training)
+    for wrong in (hidden(4)[:, :5], hidden(4)[None]):
+        with pytest.raises(ValueError, match="norm_linear: h has shape"):
+            norm_linear(wrong, norm, linear)
+    with pytest.raises(ValueError, match="7 inputs"):
+        norm_linear(hidden(4), norm, nn.Linear(7, 2).double())
