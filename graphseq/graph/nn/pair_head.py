@@ -15,33 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphseq.graph.nn.pair_mlps import PairMLP, PoolMLP, ScoreMLP, fold
+from graphseq.graph.nn.pooled import Mostly, Pooled
 from graphseq.graph.ops.blockwise import BLOCK, blockwise_sum
-
-
-class Pooled(NamedTuple):
-    """Projected sums over the neighbours of pairs.
-
-    ``value [R, H]`` belongs to the pairs ``rows [R]``, ascending; all others have no such neighbour
-    and the sum 0. ``rows`` None means all pairs.
-    """
-
-    value: Tensor
-    rows: Tensor | None = None
-
-    def full(self, size: int) -> Tensor:
-        """The sums of all pairs, ``[size, H]``."""
-        if self.rows is None:
-            return self.value
-        zeros = self.value.new_zeros(size, self.value.size(1))
-        return zeros.index_copy(0, self.rows, self.value)
-
-    def block(self, begin: int, end: int) -> "Pooled":
-        """The pairs ``begin..end - 1``, counted from 0."""
-        if self.rows is None:
-            return Pooled(self.value[begin:end])
-        bounds = self.rows.new_tensor([begin, end])
-        first, last = torch.searchsorted(self.rows, bounds).tolist()
-        return Pooled(self.value[first:last], self.rows[first:last] - begin)
 
 
 class _Joint(NamedTuple):
@@ -100,13 +75,18 @@ class PairHead(nn.Module):
         return self._logits(z, parts, self._joint())
 
     def loss(self, z: Tensor, pooled: Sequence[Tensor], labels: Tensor) -> Tensor:
-        """Sum over all pairs of the binary cross-entropy, block by block."""
-        joint = self._joint()
+        """Sum over all pairs of the binary cross-entropy, block by block.
 
+        With no ``pooled`` at all every pair counts as one without neighbours.
+        """
+        joint = self._joint()
         count, folded = len(pooled), [*joint.weights] + ([] if joint.bias is None else [joint.bias])
 
         def of_block(z: Tensor, labels: Tensor, *others: Tensor) -> Tensor:
-            parts = [pool(c) for pool, c in zip(self.pools, others[:count], strict=True)]
+            if pooled:
+                parts = [pool(c) for pool, c in zip(self.pools, others[:count], strict=True)]
+            else:
+                parts = [pool.empty(len(z)) for pool in self.pool_mlps]
             rest = others[count : count + len(folded)]
             logits = self._logits(z, parts, _Joint(rest[:-1], rest[-1]) if rest else joint)
             labels = labels.to(logits.dtype)
@@ -121,21 +101,16 @@ class PairHead(nn.Module):
 
         Args:
             z: gives the products of a slice of the pairs.
-            pooled: in evaluation mode, pairs that they leave out cost nothing: phi_c is the same
-                for all of them. While training each pair has its own dropout.
+            pooled: for pairs that they leave out phi_c costs little, in evaluation nothing.
             size: number of pairs.
         """
-        joint = self._joint()
-        empty: list[Tensor | None] = [None] * len(self.pools)
-        if not self.training:
-            zero = self.score.last.weight.new_zeros(1, self.channels)
-            empty = [pool(zero) for pool in self.pools]
-        out = []
+        joint, out = self._joint(), []
+        empty = [None if self.training else pool.empty(1) for pool in self.pool_mlps]
         for begin in range(0, size, BLOCK):
             rows = slice(begin, min(begin + BLOCK, size))
             parts = [
                 _apply(pool, p.block(rows.start, rows.stop), e, rows.stop - begin)
-                for pool, p, e in zip(self.pools, pooled, empty, strict=True)
+                for pool, p, e in zip(self.pool_mlps, pooled, empty, strict=True)
             ]
             out.append(self._logits(z(rows), parts, joint))
         return torch.cat(out) if out else self.score.last.weight.new_zeros(0)
@@ -154,23 +129,44 @@ class PairHead(nn.Module):
             bias = bias + more
         return _Joint(tuple(weights), bias + first.bias)
 
-    def _scales(self) -> list[Tensor | float]:
-        return [self.beta, *[1.0] * (len(self.pools) - 1)] if self.beta is not None else []
+    def _scales(self) -> list[Tensor]:
+        """beta for the first pool, 1 for the others."""
+        if self.beta is None:
+            return []
+        return [self.beta, *[torch.ones_like(self.beta)] * (len(self.pools) - 1)]
 
-    def _logits(self, z: Tensor, parts: Sequence[Tensor], joint: _Joint) -> Tensor:
+    def _logits(self, z: Tensor, parts: Sequence[Tensor | Mostly], joint: _Joint) -> Tensor:
         hidden = self.pair(z)
         if joint.bias is None:
+            first = self.score.first
+            bias: Tensor = first.bias
             for part, scale in zip(parts, self._scales(), strict=True):
-                hidden = hidden + part if isinstance(scale, float) else hidden.addcmul(part, scale)
-            return self.score(self.score.first(hidden))
-        joined = F.linear(hidden, joint.weights[0], joint.bias)
+                if isinstance(part, Mostly):
+                    hidden.index_add_(0, part.rows, (scale * part.change).to(hidden.dtype))
+                    bias = torch.addmv(bias, first.weight, scale * part.rest)
+                else:
+                    hidden = hidden.addcmul(part, scale)
+            return self.score(F.linear(hidden, first.weight, bias))
+        bias = joint.bias
         for part, weight in zip(parts, joint.weights[1:], strict=True):
-            joined = torch.addmm(joined, part, weight.t())
+            bias = torch.addmv(bias, weight, part.rest) if isinstance(part, Mostly) else bias
+        joined = F.linear(hidden, joint.weights[0], bias)
+        for part, weight in zip(parts, joint.weights[1:], strict=True):
+            if isinstance(part, Mostly):
+                joined.index_add_(0, part.rows, F.linear(part.change, weight).to(joined.dtype))
+            else:
+                joined = torch.addmm(joined, part, weight.t())
         return self.score(joined)
 
 
-def _apply(pool: nn.Module, block: Pooled, empty: Tensor | None, size: int) -> Tensor:
-    """phi_c of a block; where most sums are empty, only of those that are not."""
-    if empty is None or block.rows is None or 2 * block.rows.numel() > size:
+def _apply(pool: PoolMLP, block: Pooled, empty: Tensor | None, size: int) -> Tensor | Mostly:
+    """phi_c of a block; where most sums are empty, little more than that of the others.
+
+    ``empty [1, H]`` is phi_c of an empty sum, or None where dropout makes each its own.
+    """
+    if block.rows is None or 2 * block.rows.numel() > size:
         return pool(block.full(size))
-    return empty.expand(size, -1).index_copy(0, block.rows, pool(block.value).to(empty.dtype))
+    filled = pool(block.value)
+    if empty is not None:
+        return Mostly(empty[0], block.rows, filled - empty)
+    return pool.empty(size).to(filled.dtype).index_copy(0, block.rows, filled)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from graphseq.graph.ops import dropout
 from graphseq.graph.ops.norm_relu import norm_relu
+from graphseq.graph.ops.repeated_linear import repeated_linear
 
 
 def _norm(channels: int, layer_norm: bool) -> nn.LayerNorm | None:
@@ -82,6 +83,16 @@ class PoolMLP(nn.Module):
     def forward(self, pooled: Tensor) -> Tensor:
         h = dropout(pooled + self.first.bias, self.p, self.training, relu=True)
         return norm_relu(self.second(h), self.norm, self.p, self.training)
+
+    def empty(self, size: int) -> Tensor:
+        """``forward`` of so many rows of zeros, the sums of pairs without neighbours."""
+        second = self.second
+        h = repeated_linear(
+            self.first.bias, size, second.weight, second.bias, self.p, self.training
+        )
+        if self.training and self.p > 0.0:
+            return norm_relu(h, self.norm, self.p)
+        return norm_relu(h[:1], self.norm, training=False).expand(size, -1)
 
 
 class PairMLP(nn.Module):

@@ -48,7 +48,8 @@ def intersect(graph: CSR, pairs: Tensor) -> Iterator[Lists]:
     longer = torch.where(degree[0] >= degree[1], pairs[0], pairs[1])
     order = torch.from_numpy(counting_sort(array(longer), graph.shape[0])[1])
     longer, shorter = longer[order], (pairs.sum(0) - longer)[order]
-    room = degree.amin(0)[order] + 1  # one more than can be found: loops write before they know
+    # One more than can be found: loops write before they know.
+    room = torch.minimum(*degree)[order] + 1
     ends = room.cumsum(0)
     total = int(ends[-1]) if len(ends) else 0
     cuts = torch.searchsorted(ends, torch.arange(BLOCK, max(total, BLOCK), BLOCK)).tolist()

@@ -10,10 +10,10 @@ networks, without structure or with the number of common neighbours only.
 from torch import Tensor
 
 from graphseq.graph.csr import CSR
-from graphseq.graph.models.ncn.link_model import LinkModel, own_arguments
+from graphseq.graph.models.ncn.link_model import LinkModel, encoder_of, head_of, own_arguments
 from graphseq.graph.models.ncn.predictor import PairPredictor
-from graphseq.graph.nn.graph_encoder import Conv, GraphEncoder
-from graphseq.graph.nn.pair_head import PairHead, Pooled
+from graphseq.graph.nn.graph_encoder import Conv
+from graphseq.graph.nn.pooled import Pooled
 from graphseq.graph.ops import count_common
 
 
@@ -86,27 +86,8 @@ class GAE(LinkModel):
         count_common: bool = False,
     ) -> None:
         arguments = own_arguments(locals())
-        encoder = GraphEncoder(
-            in_channels,
-            hidden_channels,
-            num_embeddings=num_embeddings,
-            num_layers=num_layers,
-            conv=conv,
-            feature_dropout=feature_dropout,
-            dropout=dropout,
-            edge_dropout=edge_dropout,
-            output_dropout=output_dropout,
-            layer_norm=layer_norm,
-            residual=residual,
-            jumping_knowledge=jumping_knowledge,
+        encoder = encoder_of(arguments)
+        head = head_of(arguments, pools=[1] if count_common else [])
+        super().__init__(
+            encoder_of(arguments), CountPredictor(head, None, pair_edge_dropout), arguments
         )
-        head = PairHead(
-            hidden_channels,
-            p=pair_dropout,
-            layer_norm=pair_layer_norm,
-            tails=not tail_activation,
-            two_layers=two_layer_output,
-            beta=beta,
-            pools=[1] if count_common else [],
-        )
-        super().__init__(encoder, CountPredictor(head, None, pair_edge_dropout), arguments)

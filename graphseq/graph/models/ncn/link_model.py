@@ -1,6 +1,7 @@
 """An encoder and a predictor together: what callers of GAE, NCN and NCNC see."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from graphseq.graph.models.ncn.explanation import Explanation, explain_pair
 from graphseq.graph.models.ncn.predictor import PairPredictor
 from graphseq.graph.nn.graph_encoder import GraphEncoder
 from graphseq.graph.nn.node_input import check_features
+from graphseq.graph.nn.pair_head import PairHead
 from graphseq.graph.ops.pairs import check_pairs
 from graphseq.graph.ops.undirected import undirected
 
@@ -108,3 +110,22 @@ class LinkModel(nn.Module):
 def own_arguments(scope: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments in a constructor's ``locals()``, taken before it defines anything else."""
     return {name: v for name, v in scope.items() if name != "self" and not name.startswith("__")}
+
+
+def encoder_of(arguments: Mapping[str, Any]) -> GraphEncoder:
+    """The encoder by a model's arguments, which have the encoder's own names."""
+    names = inspect.signature(GraphEncoder).parameters
+    return GraphEncoder(**{name: arguments[name] for name in names})
+
+
+def head_of(arguments: Mapping[str, Any], pools: Sequence[int]) -> PairHead:
+    """The networks on pairs by a model's arguments, with pools of these widths."""
+    return PairHead(
+        arguments["hidden_channels"],
+        p=arguments["pair_dropout"],
+        layer_norm=arguments["pair_layer_norm"],
+        tails=not arguments["tail_activation"],
+        two_layers=arguments["two_layer_output"],
+        beta=arguments["beta"],
+        pools=pools,
+    )

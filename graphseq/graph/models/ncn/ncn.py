@@ -23,14 +23,13 @@ phi, psi  ``head``                    the networks of :mod:`graphseq.graph.nn.pa
 The paper writes the two parts of s side by side; its experiments add them up, as here.
 """
 
-from graphseq.graph.models.ncn.link_model import LinkModel, own_arguments
+from graphseq.graph.models.ncn.link_model import LinkModel, encoder_of, head_of, own_arguments
 from graphseq.graph.models.ncn.neighbor_predictor import (
     NEIGHBORHOODS,
     Neighborhood,
     NeighborPredictor,
 )
-from graphseq.graph.nn.graph_encoder import Conv, GraphEncoder
-from graphseq.graph.nn.pair_head import PairHead
+from graphseq.graph.nn.graph_encoder import Conv
 from graphseq.graph.nn.pair_mlps import NodeMLP
 
 
@@ -107,29 +106,8 @@ class NCN(LinkModel):
             raise ValueError(
                 f"NCN: neighborhood is {neighborhood!r}; use one of {', '.join(NEIGHBORHOODS)}"
             )
-        encoder = GraphEncoder(
-            in_channels,
-            hidden_channels,
-            num_embeddings=num_embeddings,
-            num_layers=num_layers,
-            conv=conv,
-            feature_dropout=feature_dropout,
-            dropout=dropout,
-            edge_dropout=edge_dropout,
-            output_dropout=output_dropout,
-            layer_norm=layer_norm,
-            residual=residual,
-            jumping_knowledge=jumping_knowledge,
-        )
-        head = PairHead(
-            hidden_channels,
-            p=pair_dropout,
-            layer_norm=pair_layer_norm,
-            tails=not tail_activation,
-            two_layers=two_layer_output,
-            beta=beta,
-            pools=[hidden_channels] * (1 if neighborhood == "common" else 2),
-        )
+        encoder = encoder_of(arguments)
+        head = head_of(arguments, pools=[hidden_channels] * (1 if neighborhood == "common" else 2))
         node = NodeMLP(hidden_channels, pair_dropout, pair_layer_norm) if node_mlp else None
         predictor = NeighborPredictor(head, node, pair_edge_dropout, neighborhood)
         super().__init__(encoder, predictor, arguments)

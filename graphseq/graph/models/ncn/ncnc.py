@@ -25,10 +25,9 @@ pi        ``prior``          factor of the odds; or learned for each pair
 from torch import nn
 
 from graphseq.graph.models.ncn.completion import CompletionPredictor
-from graphseq.graph.models.ncn.link_model import LinkModel, own_arguments
+from graphseq.graph.models.ncn.link_model import LinkModel, encoder_of, head_of, own_arguments
 from graphseq.graph.models.ncn.predictor import CHUNK
-from graphseq.graph.nn.graph_encoder import Conv, GraphEncoder
-from graphseq.graph.nn.pair_head import PairHead
+from graphseq.graph.nn.graph_encoder import Conv
 from graphseq.graph.nn.pair_mlps import NodeMLP
 
 
@@ -120,29 +119,8 @@ class NCNC(LinkModel):
     ) -> None:
         arguments = own_arguments(locals())
         _check(depth, alpha, prior, train_samples, eval_samples, chunk_size)
-        encoder = GraphEncoder(
-            in_channels,
-            hidden_channels,
-            num_embeddings=num_embeddings,
-            num_layers=num_layers,
-            conv=conv,
-            feature_dropout=feature_dropout,
-            dropout=dropout,
-            edge_dropout=edge_dropout,
-            output_dropout=output_dropout,
-            layer_norm=layer_norm,
-            residual=residual,
-            jumping_knowledge=jumping_knowledge,
-        )
-        head = PairHead(
-            hidden_channels,
-            p=pair_dropout,
-            layer_norm=pair_layer_norm,
-            tails=not tail_activation,
-            two_layers=two_layer_output,
-            beta=beta,
-            pools=[hidden_channels],
-        )
+        encoder = encoder_of(arguments)
+        head = head_of(arguments, pools=[hidden_channels])
         predictor = CompletionPredictor(
             head,
             NodeMLP(hidden_channels, pair_dropout, pair_layer_norm) if node_mlp else None,

@@ -8,8 +8,9 @@ from torch import Tensor
 from graphseq.graph.csr import CSR
 from graphseq.graph.models.ncn.pooling import pool_neighbors, two_hop_rows
 from graphseq.graph.models.ncn.predictor import Neighbors, PairPredictor
-from graphseq.graph.nn.pair_head import PairHead, Pooled
+from graphseq.graph.nn.pair_head import PairHead
 from graphseq.graph.nn.pair_mlps import NodeMLP
+from graphseq.graph.nn.pooled import Pooled
 from graphseq.graph.ops import common_neighbors, one_sided_neighbors
 
 Neighborhood = Literal["common", "two_hop", "difference"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from graphseq.graph.csr import CSR
-from graphseq.graph.nn.pair_head import Pooled
+from graphseq.graph.nn.pooled import Pooled
 from graphseq.graph.ops import common_neighbors, pool_common, spmm
 from graphseq.graph.ops.pairs import degrees
 
@@ -40,7 +40,7 @@ def pool_neighbors(graph: CSR, x: Tensor, pairs: Tensor, lift: Lift, project: Li
 
 def is_listed(graph: CSR, pairs: Tensor) -> bool:
     """Whether listing the common neighbours of a batch is cheap beside the states of all nodes."""
-    possible = int(degrees(graph, pairs).amin(0).sum())
+    possible = int(torch.minimum(*degrees(graph, pairs)).sum())
     return possible <= max(LISTED, 4 * graph.shape[0])
 
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from graphseq.graph.csr import CSR
-from graphseq.graph.nn.pair_head import PairHead, Pooled
+from graphseq.graph.nn.pair_head import PairHead
 from graphseq.graph.nn.pair_mlps import NodeMLP, PoolMLP
+from graphseq.graph.nn.pooled import Pooled
 from graphseq.graph.ops import spmm
 from graphseq.graph.ops.edge_dropout import drop_edges
 from graphseq.graph.ops.pair_product import pair_product
@@ -58,11 +59,22 @@ class PairPredictor(nn.Module):
         graph = self.drop(graph)
         if labels is None and not torch.is_grad_enabled():
             return self.score(x, graph, pairs, depth)
-        z, size = pair_product(x, pairs), pairs.size(1)  # [B, H]
-        pooled = [part.full(size) for part in self.pool(x, graph, pairs, depth)]  # [B, H] each
-        if labels is None:
-            return self.head(z, pooled)
-        return self.head.loss(z, pooled, labels)
+        pooled = self.pool(x, graph, pairs, depth)
+        if labels is not None and len(pooled) == 1 and pooled[0].rows is not None:
+            return self._split_loss(x, pairs, labels, pooled[0].value, pooled[0].rows)
+        sums = [part.full(pairs.size(1)) for part in pooled]  # [B, H] each
+        z = pair_product(x, pairs)  # [B, H]
+        return self.head(z, sums) if labels is None else self.head.loss(z, sums, labels)
+
+    def _split_loss(
+        self, x: Tensor, pairs: Tensor, labels: Tensor, value: Tensor, rows: Tensor
+    ) -> Tensor:
+        """The loss of the pairs ``rows``, which have neighbours, plus that of the others."""
+        empty = torch.ones(pairs.size(1), dtype=torch.bool, device=pairs.device)
+        empty[rows] = False
+        others = empty.nonzero().squeeze(1)
+        filled = self.head.loss(pair_product(x, pairs[:, rows]), [value], labels[rows])
+        return filled + self.head.loss(pair_product(x, pairs[:, others]), [], labels[others])
 
     @torch.no_grad()
     def score(
