@@ -1,10 +1,13 @@
 """NCN and NCNC: a training epoch, or a step of one, and scoring, against the plain formulation.
 
 On Cora an epoch is all batches of a run: hiding the targets, forward, backward, Adam. On ogbl-ddi
-it is one step of the 43 (the paper's batch of 24,576 links and as many others). Both sides get the
-same pairs; drawing them is not timed here. ``scoring`` is the evaluation of Cora's test pairs.
+it is one step of the 43 (the paper's batch of 24,576 links and as many others); beside it stand the
+step in bfloat16 and the time of the pair networks' matrix products alone, which no float32 step can
+beat. Both sides get the same pairs; drawing them is not timed here. ``scoring`` is the evaluation
+of Cora's test pairs.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,9 +18,10 @@ from torch.optim import Adam
 
 from graphseq.bench.link_graphs import links
 from graphseq.bench.ncn_reference import ReferenceNCN
-from graphseq.bench.timing import Row, compare, max_error
+from graphseq.bench.timing import Candidate, Row, compare, max_error
 from graphseq.graph.csr import CSR
 from graphseq.graph.models import NCN, NCNC
+from graphseq.graph.ops.blockwise import BLOCK
 from graphseq.graph.tasks import LinkPrediction
 from graphseq.graph.tasks.link_prediction import Pairs
 from graphseq.training import Shard
@@ -35,6 +39,7 @@ DDI = {
 }  # fmt: skip
 CASES: dict[str, tuple[dict[str, Any], int]] = {"cora": (CORA, 1152), "ddi": (DDI, 24576)}
 TOLERANCE = 2e-3  # float32 on both sides
+HALF_TOLERANCE = 0.1  # bfloat16 has 8 bits, and the gradient passes some ten layers
 
 
 def rows(case: str | None = None, seconds: float = 20.0) -> list[Row]:
@@ -50,20 +55,20 @@ def rows(case: str | None = None, seconds: float = 20.0) -> list[Row]:
 def _case(name: str, model: str, seconds: float) -> list[Row]:
     ours, theirs = _sides(name, model)
     error = max_error(ours.answer(), theirs.answer())
+    references: dict[str, Candidate]
     options: dict[str, Any] = {"error": error, "tolerance": TOLERANCE, "seconds": seconds}
-    part, steps = ("epoch", len(ours.batches)) if name == "cora" else ("step", 1)
-    found = compare(
-        f"{model} {part}",
-        ours.task.data.name,
-        partial(ours.train, steps),
-        {"paper": partial(theirs.train, steps)},
-        **options,
-    )
+    case = ours.task.data.name
     if name == "ddi":
-        return found
-    scoring = f"{model} scoring"
-    references = {"paper": theirs.score}
-    return found + compare(scoring, ours.task.data.name, ours.score, references, **options)
+        step, half = partial(ours.train, 1), partial(ours.train, 1, torch.bfloat16)
+        references = {"paper": partial(theirs.train, 1), "matmul floor": _products(ours.task)}
+        found = compare(f"{model} step", case, step, references, **options)
+        error = max_error(ours.answer(torch.bfloat16), ours.answer())
+        options |= {"error": error, "tolerance": HALF_TOLERANCE}
+        return found + compare(f"{model} step bf16", case, half, {"float32": step}, **options)
+    epoch, steps = f"{model} epoch", len(ours.batches)
+    references = {"paper": partial(theirs.train, steps)}
+    found = compare(epoch, case, partial(ours.train, steps), references, **options)
+    return found + compare(f"{model} scoring", case, ours.score, {"paper": theirs.score}, **options)
 
 
 def _sides(name: str, model: str) -> tuple["_Ours", "_Reference"]:
@@ -78,6 +83,21 @@ def _sides(name: str, model: str) -> tuple["_Ours", "_Reference"]:
     return _Ours(task), _Reference(task)
 
 
+def _products(task: LinkPrediction) -> Callable[[], object]:
+    """The matrix products that the pair networks need for a batch, forward and backward."""
+    model: Any = task.model
+    head = model.predictor.head
+    pools, tails = len(head.pools), head.pair.tail is not None
+    layers = 1 + pools + (1 + pools if tails else 1) + (head.score.second is not None)
+    rows, weight = torch.randn(BLOCK, head.channels), torch.randn(head.channels, head.channels)
+
+    def run() -> None:
+        for _ in range(layers * -(-2 * task.batch_size // BLOCK)):
+            rows @ weight, rows @ weight.t(), rows.t() @ rows
+
+    return run
+
+
 class _Ours:
     """Our model in our task, on one epoch's batches."""
 
@@ -87,13 +107,17 @@ class _Ours:
         (self.test,) = task.batches("test", self.stage, 0, Shard())
         self.optimizer = Adam(task.parameters(), 1e-3, fused=True)
 
-    def train(self, steps: int) -> None:
+    def train(self, steps: int, half: torch.dtype | None = None) -> None:
         self.task.train()
         for batch in self.batches[:steps]:
             self.optimizer.zero_grad()
-            (loss,) = self.task.losses(batch, self.stage)
-            loss.value.backward()
+            self._loss(batch, half).backward()
             self.optimizer.step()
+
+    def _loss(self, batch: Pairs, half: torch.dtype | None) -> Tensor:
+        with torch.autocast("cpu", half, enabled=half is not None):
+            (loss,) = self.task.losses(batch, self.stage)
+        return loss.value
 
     @torch.no_grad()
     def score(self) -> Tensor:
@@ -101,11 +125,10 @@ class _Ours:
         found = self.task.predict(self.test, "test", self.stage, True)
         return torch.cat([found["positive"], found["negative"]])
 
-    def answer(self) -> list[Tensor]:
+    def answer(self, half: torch.dtype | None = None) -> list[Tensor]:
         """Loss and some gradients of the first batch without dropout."""
         self.task.eval()
-        (loss,) = self.task.losses(self.batches[0], self.stage)
-        return _with_gradients(loss.value, self.task.model)
+        return _with_gradients(self._loss(self.batches[0], half), self.task.model)
 
 
 class _Reference:

@@ -23,14 +23,14 @@ def tiny(name: str) -> LinkData:
     )
 
 
-@pytest.mark.parametrize(("case", "ops"), [("cora", 4), ("ddi", 1)])
+@pytest.mark.parametrize(("case", "ops"), [("cora", 4), ("ddi", 3)])
 def test_rows(case: str, ops: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ncn, "links", tiny)
     rows = ncn.rows(case, seconds=0.0)
     keys = {"op", "case", "ours_ms", "reference", "reference_ms", "ratio", "max_error"}
     assert all(set(row) == keys for row in rows)
     assert len(rows) == ops
-    assert all(row["max_error"] < 1e-4 for row in rows)
+    assert all(row["max_error"] < (0.1 if "bf16" in row["op"] else 1e-4) for row in rows)
 
 
 def test_no_speed_is_reported_for_another_result(monkeypatch: pytest.MonkeyPatch) -> None:
