@@ -133,15 +133,15 @@ def _public_modules(root: type[nn.Module]) -> Iterator[type[nn.Module]]:
 
 
 def _arguments(model: nn.Module) -> dict[str, Any]:
-    """The constructor's arguments, from attributes of the same names."""
+    """The constructor's arguments, from attributes or properties of the same names."""
     found: dict[str, Any] = {}
     for name in inspect.signature(type(model)).parameters:
-        if name not in vars(model):
+        if name not in vars(model) and not isinstance(getattr(type(model), name, None), property):
             raise ValueError(
                 f"save: {type(model).__name__} does not keep its argument {name}; "
                 f"set self.{name} in the constructor or pass save(..., arguments={{...}})"
             )
-        found[name] = vars(model)[name]
+        found[name] = getattr(model, name)
     return found
 
 

@@ -20,7 +20,7 @@ from graphseq.graph.csr import CSR
 from graphseq.graph.ops import dropout, segment, sparse_linear, spmm
 from graphseq.graph.ops.dropout import draw_seed
 from graphseq.graph.ops.edge_dropout import drop_edges, dropped_product
-from graphseq.graph.ops.spmm import compute_dtype
+from graphseq.graph.ops.spmm import compute_dtype, restore_dtype
 
 Aggregation = Literal["gcn", "mean", "sum", "max"]
 
@@ -35,8 +35,12 @@ def aggregate(kind: Aggregation, graph: CSR, x: Tensor, edge_dropout: float = 0.
         edge_dropout: probability in ``[0, 1]`` of dropping a stored direction.
 
     Shape:
-        x ``[N, D]`` -> ``[N, D]``.
+        x ``[N, D]`` -> ``[N, D]``, in ``x``'s dtype (float32 for half precision under autocast).
     """
+    return restore_dtype(_aggregate(kind, graph, x, edge_dropout), x)
+
+
+def _aggregate(kind: Aggregation, graph: CSR, x: Tensor, edge_dropout: float) -> Tensor:
     seed = draw_seed() if edge_dropout > 0.0 else None
     if kind == "max":
         kept = graph if seed is None else drop_edges(graph, edge_dropout, seed)

@@ -1,6 +1,8 @@
 """NCNC's predictor: neighbours of one end count, too, as far as the missing link is probable."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +60,7 @@ class CompletionPredictor(NeighborPredictor):
         self.alpha = alpha
         self.scale = scale
         self.offset = offset
-        self.log_prior = math.log(prior) if prior > 0.0 else -math.inf
+        self.odds = prior
         self.learn_prior = learn_prior
         self.train_samples = train_samples
         self.eval_samples = eval_samples
@@ -66,13 +68,33 @@ class CompletionPredictor(NeighborPredictor):
         channels = head.channels
         self.prior = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, 1))
 
-    def score(
-        self, x: Tensor, graph: CSR, pairs: Tensor, depth: int = 0, chunk: int = CHUNK
-    ) -> Tensor:
-        if depth > 0 and pairs.size(1) > 0:  # not more inner pairs than memory should hold
-            inner = int(degrees(graph, pairs).sum()) / pairs.size(1)
-            chunk = max(1, min(chunk, int(_INNER / max(inner, 1.0))))
-        return super().score(x, graph, pairs, depth, chunk)
+    @property
+    def log_prior(self) -> float:
+        """Logarithm of the factor of the odds."""
+        return math.log(self.odds) if self.odds > 0.0 else -math.inf
+
+    def portions(self, graph: CSR, pairs: Tensor, depth: int, chunk: int) -> int | list[int]:
+        """Not more inner pairs at a time than memory should hold, however uneven the degrees."""
+        if depth == 0:
+            return chunk
+        inner = degrees(graph, pairs).sum(0).cumsum(0)  # [B]
+        sizes, begin = [], 0
+        while begin < len(inner):
+            limit = _INNER + (int(inner[begin - 1]) if begin > 0 else 0)
+            end = int(torch.searchsorted(inner, limit, right=True))
+            end = min(max(end, begin + 1), begin + chunk, len(inner))
+            sizes.append(end - begin)
+            begin = end
+        return sizes or chunk
+
+    @contextmanager
+    def unsampled(self) -> Iterator[None]:
+        samples = self.train_samples, self.eval_samples
+        self.train_samples = self.eval_samples = None
+        try:
+            yield
+        finally:
+            self.train_samples, self.eval_samples = samples
 
     def neighbors(
         self, x: Tensor, lifted: Tensor, graph: CSR, pairs: Tensor, depth: int
@@ -116,7 +138,10 @@ class CompletionPredictor(NeighborPredictor):
 
     def _sample(self, side: CSR) -> CSR:
         samples = self.train_samples if self.training else self.eval_samples
-        return side if samples is None else sample_rows(side, samples)
+        if samples is None:
+            return side
+        fixed = None if self.training else torch.Generator(side.device).manual_seed(0)
+        return sample_rows(side, samples, fixed)
 
     def _log_prior(self, x: Tensor, pairs: Tensor) -> Tensor | None:
         """The logarithm of pi for each pair, where it is learned, ``[B]``."""

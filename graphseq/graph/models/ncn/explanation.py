@@ -51,7 +51,8 @@ def explain_pair(
     head = predictor.head
     z = x[pair[0]] * x[pair[1]]  # [1, H]
     lifted = predictor.lift(x)
-    lists = predictor.neighbors(x, lifted, graph, pair, depth)
+    with predictor.unsampled():
+        lists = predictor.neighbors(x, lifted, graph, pair, depth)
     labels: list[tuple[int, str, float]] = []
     removed = []  # for each pool [K_p, H]
     for pool, parts in zip(head.pool_mlps, lists, strict=True):
@@ -59,7 +60,7 @@ def explain_pair(
         for part in parts:
             nodes = part.matrix.col.long()
             weight = x.new_ones(len(nodes)) if part.weight is None else part.weight.to(x.dtype)
-            terms.append(weight.unsqueeze(1) * pool.project(lifted[nodes]))
+            terms.append(weight.unsqueeze(1) * predictor.summands(pool, lifted, nodes))
             labels += [
                 (n, part.kind, w) for n, w in zip(nodes.tolist(), weight.tolist(), strict=True)
             ]

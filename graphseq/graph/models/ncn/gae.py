@@ -11,10 +11,11 @@ from torch import Tensor
 
 from graphseq.graph.csr import CSR
 from graphseq.graph.models.ncn.link_model import LinkModel, encoder_of, head_of, own_arguments
-from graphseq.graph.models.ncn.predictor import PairPredictor
+from graphseq.graph.models.ncn.predictor import Neighbors, PairPredictor
 from graphseq.graph.nn.graph_encoder import Conv
+from graphseq.graph.nn.pair_mlps import PoolMLP
 from graphseq.graph.nn.pooled import Pooled
-from graphseq.graph.ops import count_common
+from graphseq.graph.ops import common_neighbors, count_common
 
 
 class CountPredictor(PairPredictor):
@@ -27,6 +28,14 @@ class CountPredictor(PairPredictor):
             return []
         count = count_common(graph, pairs).to(x.dtype).unsqueeze(1)  # [B, 1]
         return [Pooled(self.head.pool_mlps[0].project(count))]
+
+    def neighbors(
+        self, x: Tensor, lifted: Tensor, graph: CSR, pairs: Tensor, depth: int
+    ) -> list[list[Neighbors]]:
+        return [[Neighbors("common", common_neighbors(graph, pairs))]] if self.head.pools else []
+
+    def summands(self, pool: PoolMLP, lifted: Tensor, nodes: Tensor) -> Tensor:
+        return pool.project(lifted.new_ones(len(nodes), 1))  # each counts 1
 
 
 class GAE(LinkModel):

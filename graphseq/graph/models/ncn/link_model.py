@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,11 @@ class LinkModel(nn.Module):
     Args:
         encoder: from features to node states.
         predictor: from node states to logits of pairs.
-        arguments: of the model's own constructor, kept as attributes so that it can be saved.
+        arguments: of the model's own constructor, kept as attributes so that it can be saved. They
+            cannot be changed later, except those that are properties or named in ``adjustable``.
     """
+
+    adjustable: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self, encoder: GraphEncoder, predictor: PairPredictor, arguments: Mapping[str, Any]
@@ -35,6 +38,15 @@ class LinkModel(nn.Module):
         self.predictor = predictor
         for name, value in arguments.items():
             setattr(self, name, value)
+        own = (name for name in arguments if not hasattr(type(self), name))
+        self._fixed = frozenset(own) - self.adjustable
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__.get("_fixed", ()):
+            raise AttributeError(
+                f"{type(self).__name__}: {name} is fixed once the model exists; make a new model"
+            )
+        super().__setattr__(name, value)
 
     def forward(
         self,

@@ -22,8 +22,6 @@ pi        ``prior``          factor of the odds; or learned for each pair
 ========  =================  ==========================================
 """
 
-from torch import nn
-
 from graphseq.graph.models.ncn.completion import CompletionPredictor
 from graphseq.graph.models.ncn.link_model import LinkModel, encoder_of, head_of, own_arguments
 from graphseq.graph.models.ncn.predictor import CHUNK
@@ -31,10 +29,19 @@ from graphseq.graph.nn.graph_encoder import Conv
 from graphseq.graph.nn.pair_mlps import NodeMLP
 
 
+def _of_predictor(name: str) -> property:
+    """A setting that the predictor holds and that may be changed at any time."""
+    return property(
+        lambda model: getattr(model.predictor, name),
+        lambda model, value: setattr(model.predictor, name, value),
+    )
+
+
 class NCNC(LinkModel):
     """Neural Common Neighbor with Completion.
 
-    The defaults are the paper's for PubMed.
+    The defaults are the paper's for PubMed. The calibration, the numbers of samples and the depth
+    are attributes that may be changed later, on a trained model, too.
 
     Args:
         in_channels: number of node features F; None for nodes without features.
@@ -65,7 +72,8 @@ class NCNC(LinkModel):
         learn_prior: compute that factor for each pair by a small network instead.
         train_samples: while training, an end with more completed neighbours than this keeps so many
             draws, weighted to be right on average; None keeps all.
-        eval_samples: the same in evaluation; scores then differ from call to call.
+        eval_samples: the same in evaluation, by a fixed seed: a call gives the same scores again,
+            but a pair's score depends on the pairs beside it.
         chunk_size: inner pairs scored at a time, which bounds memory and changes no value in
             evaluation.
 
@@ -84,6 +92,18 @@ class NCNC(LinkModel):
         >>> [n.kind for n in model.explain(torch.rand(4, 4), path, 0, 3).neighbors].count("common")
         0
     """
+
+    depth: int
+    predictor: CompletionPredictor
+    adjustable = frozenset({"depth"})
+    alpha = _of_predictor("alpha")
+    scale = _of_predictor("scale")
+    offset = _of_predictor("offset")
+    prior = _of_predictor("odds")
+    learn_prior = _of_predictor("learn_prior")
+    train_samples = _of_predictor("train_samples")
+    eval_samples = _of_predictor("eval_samples")
+    chunk_size = _of_predictor("chunk_size")
 
     def __init__(
         self,
@@ -135,8 +155,6 @@ class NCNC(LinkModel):
             chunk_size=chunk_size,
         )
         super().__init__(encoder, predictor, arguments)
-        self.depth = depth
-        self.learn_prior = learn_prior
 
     def checked_depth(self, depth: int | None) -> int:
         depth = self.depth if depth is None else depth
@@ -149,8 +167,8 @@ class NCNC(LinkModel):
         if self.learn_prior and self.depth > 0:
             return {}
         why = "nothing is completed" if self.depth == 0 else "the prior is fixed"
-        prior: nn.Module = self.predictor.prior  # type: ignore[assignment]
-        return {f"predictor.prior.{name}": why for name, _ in prior.named_parameters()}
+        names = (name for name, _ in self.predictor.prior.named_parameters())
+        return {f"predictor.prior.{name}": why for name in names}
 
 
 def _check(

@@ -1,5 +1,6 @@
 """Scores of pairs from node states: what GAE, NCN and NCNC have in common."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -83,11 +84,19 @@ class PairPredictor(nn.Module):
         """Logits without gradients, some pairs at a time; for many, all nodes are lifted once."""
         lifted = self.lift(x) if pairs.size(1) > chunk else None
         parts = []
-        for some in pairs.split(chunk, dim=1):
+        for some in pairs.split(self.portions(graph, pairs, depth, chunk), dim=1):
             pooled = self.pool(x, graph, some, depth, lifted)
             products = lambda rows, some=some: pair_product(x, some[:, rows])  # noqa: E731
             parts.append(self.head.logits(products, pooled, some.size(1)))
         return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def portions(self, graph: CSR, pairs: Tensor, depth: int, chunk: int) -> int | list[int]:
+        """How many pairs to score at a time, as ``Tensor.split`` takes it."""
+        return chunk
+
+    def unsampled(self) -> AbstractContextManager[None]:
+        """A context in which no neighbour is left to chance."""
+        return nullcontext()
 
     def drop(self, graph: CSR) -> CSR:
         """The graph after edge dropout."""
@@ -121,6 +130,10 @@ class PairPredictor(nn.Module):
     ) -> list[list[Neighbors]]:
         """For each pool what it sums up, in one or more lists."""
         return []
+
+    def summands(self, pool: PoolMLP, lifted: Tensor, nodes: Tensor) -> Tensor:
+        """What each neighbour adds to a pool before its weight, ``[R, H]``."""
+        return pool.project(lifted[nodes])
 
 
 def _weighted_sums(parts: list[Neighbors], lifted: Tensor, pool: PoolMLP) -> Tensor:
