@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 SHARED = ("kernels", "files")
-GRAPH = ("graph.adjacency", "graph.csr", "graph.checks")
+GRAPH = ("graph.adjacency", "graph.csr", "graph.checks", "graph.sorting")
 EVERYTHING = ("",)
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -26,7 +26,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "training": SHARED,
     # the graph wing: ops <- nn <- models
     "graph.checks": SHARED,
-    "graph.csr": (*SHARED, "graph.checks"),
+    "graph.sorting": SHARED,
+    "graph.csr": (*SHARED, "graph.checks", "graph.sorting"),
     "graph.adjacency": (*SHARED, "graph.csr", "graph.checks"),
     "graph.ops": (*SHARED, *GRAPH),
     "graph.nn": (*SHARED, *GRAPH, "graph.ops"),

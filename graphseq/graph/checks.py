@@ -78,6 +78,23 @@ def check_columns(where: str, num_cols: int) -> None:
         raise ValueError(f"{where}: shape has {num_cols} columns; use at most {INT32_MAX}")
 
 
+def check_entries(
+    where: str, row: Tensor, col: Tensor, value: Tensor | None, shape: tuple[int, int]
+) -> None:
+    """Everything that a list of entries must be to become a matrix of this shape.
+
+    Raises:
+        TypeError: on indices that are not integers or values that are not floating.
+        ValueError: on an index outside the shape, lengths or devices that differ, or a value that
+            is not finite, naming the argument.
+    """
+    check_index(where, "row", row, shape[0])
+    check_index(where, "col", col, shape[1])
+    check_same(where, "col", col, row)
+    check_value(where, "value", value, row)
+    check_columns(where, shape[1])
+
+
 def check_parts(
     rowptr: Tensor, col: Tensor, value: Tensor | None, shape: tuple[int, int], edge_id: Tensor
 ) -> None:

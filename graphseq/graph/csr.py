@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from graphseq.graph.checks import check_columns, check_index, check_parts, check_same, check_value
-from graphseq.kernels import array, kernel
+from graphseq.graph.checks import check_entries, check_parts
+from graphseq.graph.sorting import equal_work, pointers, row_order, stable_order
 
 _GROUPS = 64
 _FIELDS = ("rowptr", "col", "value", "shape", "edge_id")
@@ -91,17 +91,12 @@ class CSR:
             TypeError: on indices that are not integers or values that are not floating.
         """
         num_rows, num_cols = int(shape[0]), int(shape[1])
-        check_index("CSR.from_coo", "row", row, num_rows)
-        check_index("CSR.from_coo", "col", col, num_cols)
-        check_same("CSR.from_coo", "col", col, row)
-        check_value("CSR.from_coo", "value", value, row)
-        check_columns("CSR.from_coo", num_cols)
+        check_entries("CSR.from_coo", row, col, value, (num_rows, num_cols))
         row, col = row.long(), col.long()
-        order = _stable_order(col, num_cols, torch.arange(col.numel(), device=col.device))
-        order = _stable_order(row, num_rows, order)
-        row, col = row[order], col[order]
+        order = row_order(row, col, (num_rows, num_cols))
+        rowptr, col = pointers(row, num_rows), col[order].int()
         value = None if value is None else value[order]
-        return cls._trusted(_pointers(row, num_rows), col.int(), value, (num_rows, num_cols), order)
+        return cls._trusted(rowptr, col, value, (num_rows, num_cols), order)
 
     @classmethod
     def from_dense(cls, x: Tensor) -> "CSR":
@@ -171,10 +166,7 @@ class CSR:
         """
 
         def compute() -> tuple[Any, Any, Any]:
-            cost = self.rowptr + torch.arange(self.shape[0] + 1)
-            marks = torch.linspace(0, int(cost[-1]), _GROUPS + 1, dtype=torch.float64).long()
-            groups = torch.searchsorted(cost, marks)
-            groups[0], groups[-1] = 0, self.shape[0]
+            groups = equal_work(self.rowptr, _GROUPS)
             return groups.numpy(), self.rowptr.numpy(), self.col.numpy()
 
         return self._once("arrays", compute)
@@ -186,7 +178,7 @@ class CSR:
         def compute() -> Tensor:
             # Stable: rows stay ascending inside each column, as the transpose has them.
             stored = torch.arange(self.nnz, device=self.device)
-            return _stable_order(self.col.long(), self.shape[1], stored)
+            return stable_order(self.col.long(), self.shape[1], stored)
 
         return self._once("transpose_order", compute)
 
@@ -194,7 +186,7 @@ class CSR:
         """The transpose, or None where it is this very matrix."""
         order = self.transpose_order
         col = self.row[order].int()
-        rowptr = _pointers(self.col.long(), self.shape[1])
+        rowptr = pointers(self.col.long(), self.shape[1])
         value = None if self.value is None else self.value[order]
         if self.shape[0] == self.shape[1] and torch.equal(rowptr, self.rowptr):
             same = value is None or self.value is None or torch.equal(value, self.value)
@@ -254,27 +246,3 @@ class CSR:
     def __repr__(self) -> str:
         kind = "ones" if self.value is None else str(self.value.dtype).removeprefix("torch.")
         return f"CSR(shape={self.shape}, nnz={self.nnz}, value={kind}, device={self.device})"
-
-
-def _pointers(row: Tensor, num_rows: int) -> Tensor:
-    """rowptr int64 [R + 1] from rows in any order."""
-    counts = torch.bincount(row, minlength=num_rows)
-    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-
-
-def _stable_order(key: Tensor, size: int, order: Tensor) -> Tensor:
-    """``order`` sorted by ``key[order]``, ties as they were: on the CPU a counting sort."""
-    if key.device.type != "cpu" or size > 2**20 + 8 * key.numel():  # or mostly empty counts
-        return order[torch.argsort(key[order], stable=True)]
-    out = torch.empty_like(order)
-    _count_into(array(key), array(order), array(_pointers(key, size)), out.numpy())
-    return out
-
-
-@kernel()
-def _count_into(key: Any, order: Any, free: Any, out: Any) -> None:
-    """Puts each element at the next free position of its key."""
-    for position in range(order.shape[0]):
-        element = order[position]
-        out[free[key[element]]] = element
-        free[key[element]] += 1

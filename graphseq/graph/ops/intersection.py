@@ -16,7 +16,7 @@ from torch import Tensor
 
 from graphseq.graph.csr import CSR
 from graphseq.graph.ops.pairs import degrees
-from graphseq.graph.ops.reduce_kernels import counting_sort
+from graphseq.graph.sorting import counting_sort
 from graphseq.kernels import array, kernel, prange
 
 # Entries of lists in memory at a time, whatever the number of pairs: 8 MB stay in the cache, and

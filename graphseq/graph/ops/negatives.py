@@ -9,8 +9,8 @@ from torch import Tensor
 from graphseq.graph.csr import CSR
 from graphseq.graph.ops.membership import SEARCHES, locate, search_together
 from graphseq.graph.ops.pairs import check_graph
-from graphseq.graph.ops.reduce_kernels import counting_sort
 from graphseq.graph.ops.spmm import Backend, use_numba
+from graphseq.graph.sorting import counting_sort
 from graphseq.kernels import array, kernel, prange
 
 _ORDER_BITS = 10

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from graphseq.graph.ops.reduce_autograd import reduce_groups
 from graphseq.graph.ops.reduce_engines import Groups, expand
-from graphseq.graph.ops.reduce_kernels import counting_sort
+from graphseq.graph.sorting import counting_sort
 from graphseq.kernels import array
 
 REDUCTIONS = ("sum", "mean", "max", "min", "mul", "softmax", "logsumexp")

@@ -31,22 +31,6 @@ TAYLOR = tuple(1 / math.factorial(k) for k in range(13, -1, -1))
 
 
 @kernel()
-def counting_sort(index: Array, size: int) -> tuple[Array, Array]:
-    """ptr [size + 1] and the stable order [E] of the elements by group."""
-    ptr = np.zeros(size + 1, np.int64)
-    for group in index:
-        ptr[group + 1] += 1
-    for i in range(size):
-        ptr[i + 1] += ptr[i]
-    free = ptr[:size].copy()
-    order = np.empty(index.shape[0], np.int64)
-    for e in range(index.shape[0]):
-        order[free[index[e]]] = e
-        free[index[e]] += 1
-    return ptr, order
-
-
-@kernel()
 def start_of(part: int, parts: int, ptr: Array) -> int:
     """First group of a part, when parts are to hold equally many elements plus groups.
 
