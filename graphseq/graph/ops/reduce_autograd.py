@@ -23,6 +23,7 @@ from torch.autograd import Function
 
 from graphseq.graph.ops import reduce_engines as engines
 from graphseq.graph.ops import reduce_kernels as loops
+from graphseq.graph.ops import softmax_kernels
 from graphseq.graph.ops.reduce_engines import Groups
 from graphseq.kernels import array
 
@@ -108,8 +109,9 @@ class _Product(Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         groups, (src,) = _load(ctx)
         if _compiled(groups):
-            out, arguments = torch.empty_like(src), (array(grad), array(src))
-            loops.multiply_gradient(*arguments, *groups.runs(), array(out), work=2 * src.numel())
+            out = torch.empty_like(src)
+            arguments = array(grad), array(src), *groups.runs(), array(out)
+            loops.multiply_gradient(*arguments, work=2 * src.numel())
             return out, *_NO_GRADIENT
         graph = torch.is_grad_enabled()
         src = src if graph else src.detach().requires_grad_()
@@ -131,8 +133,9 @@ class _Softmax(Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         groups, (prob,) = _load(ctx)
         if _compiled(groups):
-            out, arguments = torch.empty_like(prob), (array(grad), array(prob))
-            loops.softmax_gradient(*arguments, *groups.runs(), array(out), work=2 * prob.numel())
+            out = torch.empty_like(prob)
+            arguments = array(grad), array(prob), *groups.runs(), array(out)
+            softmax_kernels.softmax_gradient(*arguments, work=2 * prob.numel())
             return out, *_NO_GRADIENT
         mean = _Sum.apply(grad * prob, *groups)
         return prob * (grad - _Spread.apply(mean, *groups)), *_NO_GRADIENT
@@ -152,7 +155,7 @@ class _LogSumExp(Function):
         if _compiled(groups):
             labels, out = groups.labels, torch.empty_like(src)
             arguments = map(array, (grad, src, labels, result, out))
-            loops.logsumexp_gradient(*arguments, work=10 * src.numel())
+            softmax_kernels.logsumexp_gradient(*arguments, work=10 * src.numel())
             return out, *_NO_GRADIENT
         # A group of nothing but -inf has y = -inf: exp(-inf - 0) = 0 is its gradient.
         finite = result.masked_fill(result == -torch.inf, 0)

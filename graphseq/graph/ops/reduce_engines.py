@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from graphseq.graph.ops import reduce_kernels as loops
-from graphseq.kernels import array
+from graphseq.graph.ops import softmax_kernels
+from graphseq.kernels import Kernel, array
 
 
 class Groups(NamedTuple):
@@ -59,12 +60,21 @@ def expand(ptr: Tensor, elements: int) -> Tensor:
     return groups.repeat_interleave(ptr.diff(), output_size=elements)
 
 
+def _rows(groups: Groups, src: Tensor) -> Tensor:
+    """Memory for a row per group, ``[N, F]``."""
+    return src.new_empty(groups.size, src.shape[1])
+
+
+def _filled(out: Tensor, loop: Kernel, src: Tensor, groups: Groups, cost: int = 1) -> Tensor:
+    """``out``, filled by a loop over groups that costs so many multiply-adds an entry."""
+    loop(array(src), *groups.runs(), array(out), work=cost * src.numel())
+    return out
+
+
 def total(src: Tensor, groups: Groups) -> Tensor:
     """Sum of each group, ``[N, F]``."""
     if groups.engine == "numba":
-        out = src.new_empty(groups.size, src.shape[1])
-        loops.sum_groups(array(src), *groups.runs(), array(out), work=src.numel())
-        return out
+        return _filled(_rows(groups, src), loops.sum_groups, src, groups)
     if groups.engine == "torch_scatter":
         return by_torch_scatter(src, groups, "sum")
     if groups.ptr is not None and src.is_floating_point():
@@ -86,7 +96,7 @@ def spread(values: Tensor, groups: Groups) -> Tensor:
 def extremum(src: Tensor, groups: Groups, reduce: str, count: bool = False) -> tuple[Tensor, ...]:
     """Maximum or minimum of each group, 0 where it is empty; numba can count who reaches it."""
     if groups.engine == "numba":
-        out = src.new_empty(groups.size, src.shape[1])
+        out = _rows(groups, src)
         ties = src.new_empty(groups.size, src.shape[1] if count else 0)
         runs = groups.runs(reduce == "max")
         loops.extremum_groups(array(src), *runs, array(out), array(ties), work=src.numel())
@@ -103,9 +113,7 @@ def extremum(src: Tensor, groups: Groups, reduce: str, count: bool = False) -> t
 def product(src: Tensor, groups: Groups) -> Tensor:
     """Product of each group; with engine torch also differentiable, and right at zeros."""
     if groups.engine == "numba":
-        out = src.new_empty(groups.size, src.shape[1])
-        loops.multiply_groups(array(src), *groups.runs(), array(out), work=src.numel())
-        return out
+        return _filled(_rows(groups, src), loops.multiply_groups, src, groups)
     if groups.engine == "torch_scatter":
         return by_torch_scatter(src, groups, "mul")
     if groups.ptr is not None and src.is_floating_point():
@@ -117,9 +125,7 @@ def product(src: Tensor, groups: Groups) -> Tensor:
 def softmax(src: Tensor, groups: Groups) -> Tensor:
     """Softmax inside each group, ``[E, F]``; 0 where a group holds nothing but -inf."""
     if groups.engine == "numba":
-        out = torch.empty_like(src)
-        loops.softmax_groups(array(src), *groups.runs(), array(out), work=10 * src.numel())
-        return out
+        return _filled(torch.empty_like(src), softmax_kernels.softmax_groups, src, groups, cost=10)
     exp, _, sums = _exp_sum(src, groups)
     return exp / spread(sums.masked_fill(sums == 0, 1), groups)
 
@@ -127,9 +133,7 @@ def softmax(src: Tensor, groups: Groups) -> Tensor:
 def logsumexp(src: Tensor, groups: Groups) -> Tensor:
     """log of each group's sum of exponentials; -inf where it is empty or holds only -inf."""
     if groups.engine == "numba":
-        out = src.new_empty(groups.size, src.shape[1])
-        loops.logsumexp_groups(array(src), *groups.runs(), array(out), work=10 * src.numel())
-        return out
+        return _filled(_rows(groups, src), softmax_kernels.logsumexp_groups, src, groups, cost=10)
     _, shift, sums = _exp_sum(src, groups)
     return shift + sums.log()
 
