@@ -5,7 +5,7 @@ and :mod:`graphseq.training.loop`.
 """
 
 from graphseq.training.experiment import Claim, Experiment
-from graphseq.training.loop import fit
+from graphseq.training.fit import fit
 from graphseq.training.persistence import load, save
 from graphseq.training.progress import FitResult
 from graphseq.training.run import run

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from graphseq.training import rng
 from graphseq.training.experiment import Experiment, HasDims, check_seeds
-from graphseq.training.loop import fit
+from graphseq.training.fit import fit
 from graphseq.training.progress import FitResult
 from graphseq.training.provenance import command as command_of_process
 from graphseq.training.provenance import commit, hardware, versions
@@ -47,7 +47,7 @@ def run(
     """Trains an experiment with several seeds and sums up.
 
     Each seed loads its data (once for all seeds if the data do not depend on it), initialises a
-    model, and trains it with :func:`~graphseq.training.loop.fit`; the callers' random numbers go on
+    model, and trains it with :func:`~graphseq.training.fit.fit`; the callers' random numbers go on
     undisturbed. With ``out``, each finished seed is kept in ``out/seed{n}`` and is not trained
     again; what is in the folder and what is asked for must have the same settings. Under
     ``torchrun`` all ranks call this and the first one writes.
