@@ -80,28 +80,8 @@ def run(
     seeds = check_seeds(experiment.seeds if seeds is None else seeds, "run")
     settings = {**leaves(experiment), "precision": precision}
     folder = None if out is None else RunFolder(out)
-    records: dict[int, SeedRecord] = {}
-    if folder is not None:
-        folder.check(experiment.name, settings)
-        records = folder.finished()
-        if is_first_rank():
-            folder.tidy(records)
-    waiting = [seed for seed in seeds if seed not in records]
-    if folder is not None and not resume:
-        folder.require_unbegun(waiting)  # before the first seed, not after hours at the second
-    # The same for all seeds.
-    origin = {
-        "experiment": experiment.name,
-        "file": None if experiment.file is None else str(experiment.file),
-        "settings": settings,
-        "device": device,
-        "precision": precision,
-        "compile": compile,
-        "commit": commit(),
-        "versions": versions(),
-        "hardware": hardware(device),
-        "command": command or command_of_process(),
-    }
+    records = {} if folder is None else _finished(folder, experiment, settings, seeds, resume)
+    origin = _origin(experiment, settings, device, precision, compile, command)
     fit_here = functools.partial(
         fit,
         budget=experiment.budget,
@@ -113,16 +93,12 @@ def run(
         compile=compile,
     )
     data = SeedData(experiment)
-    for seed in waiting:
+    for seed in [seed for seed in seeds if seed not in records]:
         records[seed] = _train(experiment, data.of(seed), seed, folder, origin, fit_here)
-        if folder is not None and is_first_rank():
-            folder.write_tables(records, summarize(experiment, records))
+        _sum_up(experiment, records, folder)
         if on_seed is not None:
             on_seed(records[seed].result)
-    summary = summarize(experiment, records)
-    if folder is not None and is_first_rank():
-        folder.write_tables(records, summary)
-    return summary
+    return _sum_up(experiment, records, folder)
 
 
 def fingerprint_of(data: object) -> str | None:
@@ -134,6 +110,51 @@ def is_first_rank() -> bool:
     """Whether this process is the one of its ``torchrun`` group that writes and prints."""
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
     return alone or os.environ.get("RANK", "0") == "0"
+
+
+def _finished(
+    folder: RunFolder,
+    experiment: Experiment,
+    settings: Mapping[str, Any],
+    seeds: Sequence[int],
+    resume: bool,
+) -> dict[int, SeedRecord]:
+    """What the folder has of these settings already, once it is sure that the run may go on in it.
+
+    Raises:
+        ValueError: the folder holds results of other settings, or checkpoints and ``resume`` is not
+            given.
+    """
+    folder.check(experiment.name, settings)
+    records = folder.finished()
+    if is_first_rank():
+        folder.tidy(records)
+    if not resume:  # before the first seed, not after hours at the second
+        folder.require_unbegun(seed for seed in seeds if seed not in records)
+    return records
+
+
+def _origin(
+    experiment: Experiment,
+    settings: Mapping[str, Any],
+    device: str,
+    precision: str,
+    compile: bool,
+    command: str | None,
+) -> dict[str, Any]:
+    """The part of the provenance that is the same for all seeds."""
+    return {
+        "experiment": experiment.name,
+        "file": None if experiment.file is None else str(experiment.file),
+        "settings": settings,
+        "device": device,
+        "precision": precision,
+        "compile": compile,
+        "commit": commit(),
+        "versions": versions(),
+        "hardware": hardware(device),
+        "command": command or command_of_process(),
+    }
 
 
 def _train(
@@ -170,6 +191,16 @@ def _result(experiment: str, seed: int, fitted: FitResult) -> dict[str, Any]:
         "peak_memory_mb": fitted.peak_memory_mb,
         "num_parameters": fitted.num_parameters,
     }
+
+
+def _sum_up(
+    experiment: Experiment, records: Mapping[int, SeedRecord], folder: RunFolder | None
+) -> dict[str, Any]:
+    """The summary of the seeds so far, with the folder's tables brought up to date."""
+    summary = summarize(experiment, records)
+    if folder is not None and is_first_rank():
+        folder.write_tables(records, summary)
+    return summary
 
 
 def summarize(experiment: Experiment, records: Mapping[int, SeedRecord]) -> dict[str, Any]:

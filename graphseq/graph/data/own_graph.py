@@ -66,24 +66,21 @@ def graph_from_arrays(
             split's node is out of range, or a split is empty.
     """
     features = features_from(x, name, normalize=normalize, sparse=sparse)
-    labels = whole_numbers(y, f"{name}: y")
-    edges = whole_numbers(edge_index, f"{name}: edge_index")
-    if edges.ndim != 2 or edges.shape[0] != 2:
-        remedy = "; pass its transpose" if edges.ndim == 2 and edges.shape[1] == 2 else ""
-        raise ValueError(f"{name}: edge_index must be [2, E], got shape {edges.shape}{remedy}")
     num_nodes = int(features.shape[0])
-    if labels.shape != (num_nodes,):
+    classes = whole_numbers(y, f"{name}: y")
+    if classes.shape != (num_nodes,):
         raise ValueError(
-            f"{name}: y must be [{num_nodes}], one class per row of x, got shape {labels.shape}"
+            f"{name}: y must be [{num_nodes}], one class per row of x, got shape {classes.shape}"
         )
-    known = torch.from_numpy(labels)
-    pairs = simple_edges(edges[0], edges[1], num_nodes, undirected=not directed, self_loops=True)
+    known = torch.from_numpy(classes)
+    source, target = node_pairs(edge_index, f"{name}: edge_index")
+    edges = simple_edges(source, target, num_nodes, undirected=not directed, self_loops=True)
     return NodeData(
         x=features,
-        adjacency=Adjacency.from_edge_index(pairs, num_nodes=num_nodes),
+        adjacency=Adjacency.from_edge_index(edges, num_nodes=num_nodes),
         y=known,
         **_split(train, val, test, known, seed, name)._asdict(),
-        num_classes=int(labels.max(initial=-1)) + 1 if num_classes is None else num_classes,
+        num_classes=int(classes.max(initial=-1)) + 1 if num_classes is None else num_classes,
         name=name,
     )
 
@@ -118,6 +115,15 @@ def whole_numbers(value: Any, argument: str) -> np.ndarray:
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{argument} must hold whole numbers, got {array.dtype}; convert it first")
     return array.astype(np.int64)
+
+
+def node_pairs(value: Any, argument: str, *, lists: bool = False) -> np.ndarray:
+    """A caller's pairs of nodes ``[2, E]``, with ``lists`` also ``[2, P, K]``, as int64."""
+    pairs = whole_numbers(value, argument)
+    if pairs.ndim < 2 or pairs.shape[0] != 2 or (pairs.ndim > 2 and not lists):
+        remedy = "; pass its transpose" if pairs.ndim == 2 and pairs.shape[1] == 2 else ""
+        raise ValueError(f"{argument} must be [2, E], got shape {pairs.shape}{remedy}")
+    return pairs
 
 
 def _split(train: Nodes, val: Nodes, test: Nodes, y: Tensor, seed: int, name: str) -> Split:

@@ -13,7 +13,7 @@ from graphseq.graph.csr import CSR
 from graphseq.graph.data.edges import simple_edges
 from graphseq.graph.data.link_data import LinkData
 from graphseq.graph.data.link_splits import draw_links, draw_non_links
-from graphseq.graph.data.own_graph import features_from, whole_numbers
+from graphseq.graph.data.own_graph import features_from, node_pairs, whole_numbers
 
 if TYPE_CHECKING:
     from scipy.sparse import sparray, spmatrix
@@ -75,11 +75,11 @@ def links_from_arrays(
     given: dict[str, Pairs | float | None] = {"edges": edges, "val": val, "test": test}
     given.update(val_negative=val_negative, test_negative=test_negative)
     pairs = {
-        part: _pairs(value, f"{name}: {part}")
+        part: torch.from_numpy(node_pairs(value, f"{name}: {part}", lists=True))
         for part, value in given.items()
         if value is not None and not isinstance(value, float | int)
     }
-    features = None if x is None else _features(x, name, normalize=normalize, sparse=sparse)
+    features = _features(x, name, normalize=normalize, sparse=sparse)
     if num_nodes is None:
         num_nodes = _count_nodes(pairs, name) if features is None else int(features.shape[0])
     if "val" in pairs and "test" in pairs:
@@ -96,17 +96,11 @@ def links_from_arrays(
     return data
 
 
-def _pairs(value: Pairs, argument: str) -> Tensor:
-    pairs = whole_numbers(value, argument)
-    if pairs.ndim < 2 or pairs.shape[0] != 2:
-        remedy = "; pass its transpose" if pairs.ndim == 2 and pairs.shape[1] == 2 else ""
-        raise ValueError(f"{argument} must be [2, E], got shape {pairs.shape}{remedy}")
-    return torch.from_numpy(pairs)
-
-
-def _features(x: object, name: str, *, normalize: bool, sparse: bool) -> Tensor | CSR:
-    shape = getattr(x, "shape", ())
-    if len(shape) == 1:
+def _features(x: object, name: str, *, normalize: bool, sparse: bool) -> Tensor | CSR | None:
+    """Features, or the rows of an embedding table."""
+    if x is None:
+        return None
+    if len(getattr(x, "shape", ())) == 1:
         return torch.from_numpy(whole_numbers(x, f"{name}: x"))
     return features_from(x, name, normalize=normalize, sparse=sparse)
 
