@@ -6,6 +6,8 @@ SGC (Wu et al., 2019). All have the signature of :class:`~graphseq.graph.models.
 features only: load the data with ``sparse=False``.
 """
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import APPNP as APPNPLayer
@@ -28,7 +30,34 @@ def _edges(graph: Tensor | Adjacency) -> tuple[Tensor, Tensor | None]:
     return (graph.edge_index, graph.csr.value) if isinstance(graph, Adjacency) else (graph, None)
 
 
-class MLP(nn.Module):
+class _TwoLayers(nn.Module):
+    """Two layers of one kind around a hidden width.
+
+    Args:
+        in_channels: number of node features F.
+        out_channels: number of classes C.
+        hidden_channels: width of the hidden layer.
+        dropout: probability on features and hidden layer.
+    """
+
+    layer: ClassVar[type[nn.Module]]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        hidden_channels: int = 64,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.hidden_channels, self.dropout = hidden_channels, dropout
+        self.input = self.layer(in_channels, hidden_channels)
+        self.output = self.layer(hidden_channels, out_channels)
+
+
+class MLP(_TwoLayers):
     """Two linear layers that never look at the graph.
 
     Args:
@@ -38,27 +67,15 @@ class MLP(nn.Module):
         dropout: probability on features and hidden layer.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        hidden_channels: int = 64,
-        dropout: float = 0.5,
-    ) -> None:
-        super().__init__()
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.hidden_channels, self.dropout = hidden_channels, dropout
-        self.input = nn.Linear(in_channels, hidden_channels)
-        self.output = nn.Linear(hidden_channels, out_channels)
+    layer = nn.Linear
 
     def forward(self, x: Tensor | CSR, graph: Tensor | Adjacency) -> Tensor:
         h = dropout(_dense(x, self), self.dropout, self.training)
-        h = dropout(self.input(h).relu(), self.dropout, self.training)  # [N, hidden]
+        h = dropout(self.input(h), self.dropout, self.training, relu=True)  # [N, hidden]
         return self.output(h)  # [N, C]
 
 
-class GCN(nn.Module):
+class GCN(_TwoLayers):
     """Two graph convolutions: ``A_hat relu(A_hat X W0) W1``.
 
     Args:
@@ -68,24 +85,12 @@ class GCN(nn.Module):
         dropout: probability on features and hidden layer.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        hidden_channels: int = 64,
-        dropout: float = 0.5,
-    ) -> None:
-        super().__init__()
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.hidden_channels, self.dropout = hidden_channels, dropout
-        self.input = GCNConv(in_channels, hidden_channels)
-        self.output = GCNConv(hidden_channels, out_channels)
+    layer = GCNConv
 
     def forward(self, x: Tensor | CSR, graph: Tensor | Adjacency) -> Tensor:
         edges = _edges(graph)
         h = dropout(_dense(x, self), self.dropout, self.training)
-        h = dropout(self.input(h, *edges).relu(), self.dropout, self.training)  # [N, hidden]
+        h = dropout(self.input(h, *edges), self.dropout, self.training, relu=True)  # [N, hidden]
         return self.output(h, *edges)  # [N, C]
 
 
@@ -125,7 +130,7 @@ class GAT(nn.Module):
         return self.output(dropout(h, self.dropout, self.training), edge_index)  # [N, C]
 
 
-class APPNP(nn.Module):
+class APPNP(MLP):
     """An MLP whose class scores follow personalised PageRank with fixed weights.
 
     Args:
@@ -147,18 +152,15 @@ class APPNP(nn.Module):
         alpha: float = 0.1,
         dropout: float = 0.5,
     ) -> None:
-        super().__init__()
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.hidden_channels, self.num_hops = hidden_channels, num_hops
-        self.alpha, self.dropout = alpha, dropout
-        self.input = nn.Linear(in_channels, hidden_channels)
-        self.output = nn.Linear(hidden_channels, out_channels)
+        super().__init__(
+            in_channels, out_channels, hidden_channels=hidden_channels, dropout=dropout
+        )
+        self.num_hops, self.alpha = num_hops, alpha
         self.propagation = APPNPLayer(num_hops, alpha)
 
     def forward(self, x: Tensor | CSR, graph: Tensor | Adjacency) -> Tensor:
-        h = dropout(_dense(x, self), self.dropout, self.training)
-        h = dropout(self.input(h).relu(), self.dropout, self.training)  # [N, hidden]
-        return self.propagation(self.output(h), *_edges(graph))  # [N, C]
+        h = super().forward(x, graph)  # [N, C]
+        return self.propagation(h, *_edges(graph))  # [N, C]
 
 
 class SGC(nn.Module):
