@@ -68,7 +68,28 @@ class ResourceAllocation(CommonNeighbors):
         return 1.0 / graph.rowptr.diff().clamp(min=1).double()
 
 
-class Katz(nn.Module):
+class _AllPairs(nn.Module):
+    """Scores of all pairs of nodes, computed once for each graph; pairs are looked up in them."""
+
+    @property
+    def setting(self) -> float:
+        """What the scores depend on besides the graph."""
+        raise NotImplementedError
+
+    def scores(self, csr: CSR) -> Tensor:
+        """The score of each pair, ``[N, N]``, float64."""
+        raise NotImplementedError
+
+    def forward(
+        self, x: Tensor | CSR | None, graph: Tensor | Adjacency, edge_label_index: Tensor
+    ) -> Tensor:
+        csr, name = _prepared(x, graph), type(self).__name__
+        i, j = check_pairs(name, csr, edge_label_index, "edge_label_index")
+        scores = csr._once((name, self.setting), lambda: self.scores(csr))
+        return scores[i, j].float()  # [B]
+
+
+class Katz(_AllPairs):
     """The number of walks of all lengths, longer ones counting less; for small graphs.
 
     Args:
@@ -84,15 +105,13 @@ class Katz(nn.Module):
             raise ValueError(f"Katz: beta is {beta}; pass a positive factor per step")
         self.beta = beta
 
-    def forward(
-        self, x: Tensor | CSR | None, graph: Tensor | Adjacency, edge_label_index: Tensor
-    ) -> Tensor:
-        csr = _prepared(x, graph)
-        pairs = check_pairs("Katz", csr, edge_label_index, "edge_label_index")
-        scores = csr._once(("katz", self.beta), lambda: self._scores(csr))
-        return scores[pairs[0], pairs[1]].float()
+    @property
+    def setting(self) -> float:
+        """The factor per step."""
+        return self.beta
 
-    def _scores(self, csr: CSR) -> Tensor:
+    def scores(self, csr: CSR) -> Tensor:
+        """``(1 - beta A)^-1 - 1``, which is symmetric."""
         adjacency = _dense(csr, "Katz")
         one = torch.eye(len(adjacency), dtype=adjacency.dtype, device=adjacency.device)
         root, info = torch.linalg.cholesky_ex(one - self.beta * adjacency)
@@ -105,7 +124,7 @@ class Katz(nn.Module):
         return torch.cholesky_inverse(root) - one
 
 
-class PersonalizedPageRank(nn.Module):
+class PersonalizedPageRank(_AllPairs):
     """How often random walks with restart from either end are at the other; for small graphs.
 
     Args:
@@ -121,22 +140,20 @@ class PersonalizedPageRank(nn.Module):
             raise ValueError(f"PersonalizedPageRank: alpha is {alpha}; pass a number in (0, 1]")
         self.alpha = alpha
 
-    def forward(
-        self, x: Tensor | CSR | None, graph: Tensor | Adjacency, edge_label_index: Tensor
-    ) -> Tensor:
-        csr = _prepared(x, graph)
-        name = "PersonalizedPageRank"
-        pairs = check_pairs(name, csr, edge_label_index, "edge_label_index")
-        scores = csr._once((name, self.alpha), lambda: self._scores(csr))
-        return (scores[pairs[0], pairs[1]] + scores[pairs[1], pairs[0]]).float()
+    @property
+    def setting(self) -> float:
+        """The probability of a restart."""
+        return self.alpha
 
-    def _scores(self, csr: CSR) -> Tensor:
+    def scores(self, csr: CSR) -> Tensor:
+        """``p + p^T`` with ``p = alpha (1 - (1 - alpha) D^-1 A)^-1``."""
         adjacency = _dense(csr, "PersonalizedPageRank")
         degree = adjacency.sum(1, keepdim=True)
         walk = torch.where(degree > 0, adjacency / degree, 0.0)
         one = torch.eye(len(walk), dtype=walk.dtype, device=walk.device)
         walk += torch.diag((degree == 0).squeeze(1).to(walk.dtype))  # nowhere to go: it stays
-        return torch.linalg.solve(one - (1.0 - self.alpha) * walk, self.alpha * one)
+        p = torch.linalg.solve(one - (1.0 - self.alpha) * walk, self.alpha * one)
+        return p + p.t()
 
 
 def _prepared(x: Tensor | CSR | None, graph: Tensor | Adjacency) -> CSR:
