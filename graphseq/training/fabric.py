@@ -108,6 +108,8 @@ def _autocast(precision: str, device: str) -> "list[Precision]":
     from lightning_fabric.plugins import MixedPrecision
 
     class Autocast(MixedPrecision):
+        """Mixed precision that hands inputs on as they are."""
+
         def convert_input(self, data: Any) -> Any:
             return data
 

@@ -75,8 +75,13 @@ def graph_from_files(
         normalize=normalize,
         sparse=sparse,
         num_classes=num_classes,
-        name=name or Path(edges).name.partition(".")[0],
+        name=name or stem_of(edges),
     )
+
+
+def stem_of(path: Path | str) -> str:
+    """The name of a file without its endings: ``graph`` of ``data/graph.csv.gz``."""
+    return Path(path).name.partition(".")[0]
 
 
 def existing(path: Path | str, argument: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from graphseq.graph.data.link_data import LinkData
-from graphseq.graph.data.own_files import existing, read_edges, read_features
+from graphseq.graph.data.own_files import existing, read_edges, read_features, stem_of
 from graphseq.graph.data.own_links import Pairs, links_from_arrays
 
 
@@ -82,5 +82,5 @@ def links_from_files(
         normalize=normalize,
         sparse=sparse,
         metric=metric,
-        name=name or Path(edges).name.partition(".")[0],
+        name=name or stem_of(edges),
     )

@@ -34,9 +34,9 @@ def reduce_groups(src: Tensor, groups: Groups, reduce: str) -> Tensor:
     """Reduces ``src [E, F]`` to ``[N, F]`` (softmax: ``[E, F]``); inputs are checked already."""
     match reduce:
         case "sum":
-            return _Sum.apply(src, *groups)
+            return _sum(src, groups)
         case "mean":
-            return _Sum.apply(src, *groups).div_(groups.counts.clamp(min=1))
+            return _sum(src, groups).div_(groups.counts.clamp(min=1))
         case "max" | "min":
             return _Extremum.apply(src, reduce, *groups)
         case "mul":
@@ -49,30 +49,27 @@ def reduce_groups(src: Tensor, groups: Groups, reduce: str) -> Tensor:
             return _LogSumExp.apply(src, *groups)
 
 
-class _Sum(Function):
+def _sum(src: Tensor, groups: Groups) -> Tensor:
+    return _SumOrSpread.apply(src, False, *groups)
+
+
+def _spread(values: Tensor, groups: Groups) -> Tensor:
+    return _SumOrSpread.apply(values, True, *groups)
+
+
+class _SumOrSpread(Function):
     @staticmethod
-    def forward(ctx: Any, src: Tensor, *fields: Any) -> Tensor:
+    def forward(ctx: Any, values: Tensor, spread: bool, *fields: Any) -> Tensor:
         groups = Groups(*fields)
         _save(ctx, groups)
-        return engines.total(src, groups)
+        ctx.spread = spread
+        return engines.spread(values, groups) if spread else engines.total(values, groups)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         groups, _ = _load(ctx)
-        return _Spread.apply(grad, *groups), *_NO_GRADIENT
-
-
-class _Spread(Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, *fields: Any) -> Tensor:
-        groups = Groups(*fields)
-        _save(ctx, groups)
-        return engines.spread(values, groups)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        groups, _ = _load(ctx)
-        return _Sum.apply(grad, *groups), *_NO_GRADIENT
+        adjoint = _sum if ctx.spread else _spread
+        return adjoint(grad, groups), None, *_NO_GRADIENT
 
 
 class _Extremum(Function):
@@ -91,9 +88,9 @@ class _Extremum(Function):
             share = grad / ties[0]
             loops.extremum_gradient(*map(array, (src, labels, best, share, out)), work=src.numel())
             return out, None, *_NO_GRADIENT
-        reached = (src == _Spread.apply(best, *groups)).to(src.dtype)
-        count = _Sum.apply(reached, *groups).clamp(min=1)
-        return reached * _Spread.apply(grad / count, *groups), None, *_NO_GRADIENT
+        reached = (src == _spread(best, groups)).to(src.dtype)
+        count = _sum(reached, groups).clamp(min=1)
+        return reached * _spread(grad / count, groups), None, *_NO_GRADIENT
 
 
 class _Product(Function):
@@ -137,8 +134,8 @@ class _Softmax(Function):
             arguments = array(grad), array(prob), *groups.runs(), array(out)
             softmax_kernels.softmax_gradient(*arguments, work=2 * prob.numel())
             return out, *_NO_GRADIENT
-        mean = _Sum.apply(grad * prob, *groups)
-        return prob * (grad - _Spread.apply(mean, *groups)), *_NO_GRADIENT
+        mean = _sum(grad * prob, groups)
+        return prob * (grad - _spread(mean, groups)), *_NO_GRADIENT
 
 
 class _LogSumExp(Function):
@@ -159,8 +156,8 @@ class _LogSumExp(Function):
             return out, *_NO_GRADIENT
         # A group of nothing but -inf has y = -inf: exp(-inf - 0) = 0 is its gradient.
         finite = result.masked_fill(result == -torch.inf, 0)
-        prob = (src - _Spread.apply(finite, *groups)).exp()
-        return prob * _Spread.apply(grad, *groups), *_NO_GRADIENT
+        prob = (src - _spread(finite, groups)).exp()
+        return prob * _spread(grad, groups), *_NO_GRADIENT
 
 
 def _compiled(groups: Groups) -> bool:
