@@ -167,6 +167,29 @@ def mix(h: Any) -> Any:
     return u(h ^ u(h >> u(16)))
 
 
+@kernel()
+def hash_of(low: Any, a: Any, high: Any) -> Any:
+    """The hash of a position's low half, with key ``a``; ``high`` is key ``b`` + its high half."""
+    return mix(np.uint32(mix(np.uint32(low ^ a)) ^ high))
+
+
+@kernel()
+def relu_and_drop(row: Any, first: int, a: Any, b: Any, threshold: Any, scale: Any) -> None:
+    """In place ``dropout(relu(row))``, NaN staying NaN; ``row[0]`` has position ``first``."""
+    zero, width = row.dtype.type(0), row.shape[0]
+    if threshold == 0:
+        for j in range(width):
+            row[j] = zero if row[j] <= zero else row[j]
+        return
+    # The high half of a position changes at most once in a row.
+    turn = min(width, ((first >> 32) + 1 << 32) - first)
+    for part in range(2):
+        low, high = np.uint32(first), np.uint32(b + np.uint32((first >> 32) + part))
+        for j in range(part * turn, turn if part == 0 else width):
+            hashed = hash_of(np.uint32(low + np.uint32(j)), a, high)
+            row[j] = row[j] * scale if hashed >= threshold and not row[j] <= zero else zero
+
+
 @kernel(parallel=True)
 def _drop(x: Any, out: Any, a: Any, b: Any, threshold: Any, scale: Any, relu: bool) -> None:
     """Block by block, because the high half of a position is the same throughout a block."""
@@ -176,7 +199,7 @@ def _drop(x: Any, out: Any, a: Any, b: Any, threshold: Any, scale: Any, relu: bo
         source, target = x[begin : begin + _BLOCK], out[begin : begin + _BLOCK]
         low, high = np.uint32(begin), np.uint32(b + np.uint32(begin >> 32))
         for i in range(source.shape[0]):
-            h = mix(np.uint32(mix(np.uint32(np.uint32(low + np.uint32(i)) ^ a)) ^ high))
+            h = hash_of(np.uint32(low + np.uint32(i)), a, high)
             keep = h >= threshold and not (relu and source[i] <= zero)
             target[i] = source[i] * scale if keep else zero
 
@@ -195,5 +218,5 @@ def _drop_at(
     zero = out.dtype.type(0)
     for e in prange(x.shape[0]):
         low, high = np.uint32(position[e]), np.uint32(b + np.uint32(position[e] >> 32))
-        h = mix(np.uint32(mix(np.uint32(low ^ a)) ^ high))
+        h = hash_of(low, a, high)
         out[e] = x[e] * scale if h >= threshold else zero

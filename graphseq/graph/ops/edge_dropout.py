@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from graphseq.graph.csr import CSR
-from graphseq.graph.ops.dropout import draw_seed, hash_torch, keys, mix, scale_of, threshold_of
+from graphseq.graph.ops.dropout import draw_seed, hash_of, hash_torch, keys, scale_of, threshold_of
 from graphseq.graph.ops.spmm import (
     Backend,
     check_dense,
@@ -147,5 +147,5 @@ def _weights(
                 j = np.int64(col[e])
                 position = j * num_nodes + i if transposed else i * num_nodes + j
                 low, high = np.uint32(position), np.uint32(b + np.uint32(position >> 32))
-                h = mix(np.uint32(mix(np.uint32(low ^ a)) ^ high))
+                h = hash_of(low, a, high)
                 out[e] = scale if h >= threshold else zero

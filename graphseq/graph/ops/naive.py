@@ -5,7 +5,7 @@ while they differ.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from graphseq.graph.csr import CSR
 
@@ -35,6 +35,24 @@ def sparse_linear(
     value = value if mask is None else dropout(value, p, mask)
     out = dense(x, value) @ weight
     return out if bias is None else out + bias
+
+
+def norm_linear(
+    h: Tensor, norm: nn.BatchNorm1d, linear: nn.Linear, p: float, mask: Tensor
+) -> Tensor:
+    """Batch norm, ReLU, dropout with a given mask ``[N, H]`` and a linear layer, as equations."""
+    mean, var = norm.running_mean, norm.running_var
+    if norm.training or mean is None or var is None:
+        mean, var = h.mean(0), h.var(0, correction=0)
+    if norm.training and norm.running_mean is not None and norm.running_var is not None:
+        assert norm.momentum is not None  # a cumulative mean is not written out here
+        norm.running_mean.lerp_(mean.detach(), norm.momentum)
+        norm.running_var.lerp_(h.detach().var(0), norm.momentum)  # unbiased, unlike var
+    u = (h - mean) / torch.sqrt(var + norm.eps)
+    u = u * norm.weight + norm.bias if norm.affine else u
+    hidden = dropout(u, p, mask, relu=True) if norm.training else torch.relu(u)
+    out = hidden @ linear.weight.t()
+    return out if linear.bias is None else out + linear.bias
 
 
 def adaptive_propagation(

@@ -7,6 +7,12 @@ One after the other these keep two activations as large as ``h`` for the backwar
 over several more. Here blocks of rows go through the whole chain while they lie in the cache; the
 backward pass starts again from ``h``, drawing the same counter-based dropout mask.
 
+Limits: the blocks need the CPU, float32 or float64 without autocast, an affine ``BatchNorm1d`` with
+running statistics and a plain ``Linear``, neither with hooks. All else calls the modules one by
+one: the same result, in their time and memory. The blocks have first derivatives only, neither
+double backward nor forward mode. Their backward pass needs ``h`` as it was; autograd raises an
+error if ``h`` was changed in place meanwhile.
+
 The gradient of batch norm, with ``g`` the gradient of ``u`` and ``x = (h - mean) / std``::
 
     dbeta = sum g,   dgamma = sum g x,   dh = gamma / std (g - dbeta / N - x dgamma / N)
@@ -20,12 +26,21 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from graphseq.graph.ops.dropout import draw_seed, dropout, keys, mix, scale_of, threshold_of
+from graphseq.graph.ops.dropout import (
+    draw_seed,
+    dropout,
+    keys,
+    relu_and_drop,
+    scale_of,
+    threshold_of,
+)
+from graphseq.graph.ops.hooks import has_hooks
 from graphseq.graph.ops.spmm import Backend, use_numba
 from graphseq.kernels import array, kernel, prange
 
-_ROWS = 2048  # rows of a block: 2 MiB at 256 channels
+_ELEMENTS = 2**19  # of a block: 2 MiB of float32, and above SERIAL_WORK, so all threads share it
 _CHUNK = 64  # rows that one thread adds up
+_MIN_ROWS = 4 * _CHUNK  # of a block, so that a few threads have a chunk however wide the rows are
 
 
 def norm_linear(
@@ -46,13 +61,15 @@ def norm_linear(
         p: probability in ``[0, 1]`` of dropping a hidden value while training.
         seed: of the dropout mask, see :func:`~graphseq.graph.ops.dropout.dropout`.
         backend: "numba" or "torch"; "auto" takes the blocks on the CPU outside autocast and
-            ``torch.compile`` where ``norm`` is an affine ``BatchNorm1d``.
+            ``torch.compile`` where ``norm`` is an affine ``BatchNorm1d`` and neither layer has
+            hooks, which fire only where the layers are called.
 
     Shape:
         h ``[N, H]`` -> ``[N, C]``.
 
     Raises:
-        ValueError: if ``p`` is not a probability, widths differ, or training sees a single row.
+        ValueError: if ``p`` is not a probability, widths differ, or training sees fewer than 2
+            rows.
     """
     widths = tuple(h.shape[1:]), norm.num_features, linear.in_features
     if widths != ((norm.num_features,), norm.num_features, norm.num_features):
@@ -60,11 +77,16 @@ def norm_linear(
             f"norm_linear: h has shape {tuple(h.shape)}, norm {norm.num_features} channels and "
             f"linear {linear.in_features} inputs; pass h [N, H] and layers of the same width H"
         )
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"norm_linear: p is {p}; pass a probability between 0 and 1")
+    if norm.training and h.size(0) < 2:
+        raise ValueError(
+            f"norm_linear: h has {h.size(0)} rows, and batch norm needs 2 or more while training; "
+            "give it more rows, or call norm.eval()"
+        )
     if not _fits_blocks(h, norm, linear, backend):
         hidden = dropout(norm(h), p, norm.training, seed, relu=True, backend=backend)
         return linear(hidden)
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"norm_linear: p is {p}; pass a probability between 0 and 1")
     h = h.contiguous()
     p = p if norm.training else 0.0
     seed = draw_seed() if seed is None and p > 0.0 else seed or 0
@@ -85,6 +107,7 @@ def _fits_blocks(h: Tensor, norm: nn.Module, linear: nn.Linear, backend: Backend
         and h.dtype == linear.weight.dtype == norm.weight.dtype
         and h.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled(h.device.type)
+        and not has_hooks(norm, linear)
         and use_numba(backend, h)
     )
 
@@ -98,11 +121,6 @@ def _statistics(h: Tensor, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     assert counter is not None
     if not norm.training:
         return running[0], (running[1] + norm.eps).rsqrt()
-    if h.size(0) < 2:
-        raise ValueError(
-            f"norm_linear: h has {h.size(0)} rows, and batch norm needs 2 or more while training; "
-            "give it more rows, or call norm.eval()"
-        )
     counter.add_(1)
     momentum = 1.0 / float(counter) if norm.momentum is None else norm.momentum
     mean, var = torch.batch_norm_update_stats(h, *running, momentum)
@@ -133,7 +151,8 @@ class _NormLinear(torch.autograd.Function):
         p, seed, batch_statistics = ctx.settings
         num_rows, num_channels = h.shape
         grad_h, grad_weight = torch.empty_like(h), torch.zeros_like(weight)
-        sums = torch.zeros(_ROWS // _CHUNK, 2, num_channels, dtype=torch.float64)
+        num_chunks = rows_of_block(num_channels) // _CHUNK
+        sums = torch.zeros(num_chunks, 2, num_channels, dtype=torch.float64)
         for rows, hidden in _hidden_blocks(h, slope, shift, p, seed):
             grad_weight.addmm_(grad[rows].t(), hidden)
             torch.mm(grad[rows], weight, out=grad_h[rows])
@@ -155,15 +174,22 @@ class _NormLinear(torch.autograd.Function):
         return *grads, None, None, None, None, None
 
 
+def rows_of_block(num_channels: int) -> int:
+    """Rows that are computed at a time, a multiple of the chunk."""
+    rows = _ELEMENTS // max(num_channels, 1)
+    return max(rows - rows % _CHUNK, _MIN_ROWS)
+
+
 def _hidden_blocks(
     h: Tensor, slope: Tensor, shift: Tensor, p: float, seed: int
 ) -> Iterator[tuple[slice, Tensor]]:
     """Blocks of ``dropout(relu(slope h + shift))``, all in the same memory."""
-    buffer = h.new_empty(min(_ROWS, h.size(0)), h.size(1))
+    step = rows_of_block(h.size(1))
+    buffer = h.new_empty(min(step, h.size(0)), h.size(1))
     numbers = [np.uint32(number) for number in (*keys(seed), threshold_of(p))]
     vectors = array(slope), array(shift)
-    for begin in range(0, h.size(0), _ROWS):
-        rows = slice(begin, min(begin + _ROWS, h.size(0)))
+    for begin in range(0, h.size(0), step):
+        rows = slice(begin, min(begin + step, h.size(0)))
         hidden = buffer[: rows.stop - begin]
         scale = hidden.numpy().dtype.type(scale_of(p))
         _hidden(
@@ -178,18 +204,12 @@ def _hidden(
     h: Any, slope: Any, shift: Any, first: int, a: Any, b: Any, threshold: Any, scale: Any, out: Any
 ) -> None:
     """out = dropout(relu(slope h + shift)); position ``first`` is that of h[0, 0]."""
-    zero = out.dtype.type(0)
     width = h.shape[1]
     for i in prange(h.shape[0]):
-        begin = first + i * width
-        # The high half of a position changes at most once in a row.
-        turn = min(width, ((begin >> 32) + 1 << 32) - begin)
-        for part in range(2):
-            low, high = np.uint32(begin), np.uint32(b + np.uint32((begin >> 32) + part))
-            for j in range(part * turn, turn if part == 0 else width):
-                u = slope[j] * h[i, j] + shift[j]
-                hashed = mix(np.uint32(mix(np.uint32(np.uint32(low + np.uint32(j)) ^ a)) ^ high))
-                out[i, j] = u * scale if hashed >= threshold and not u <= zero else zero
+        row = out[i]
+        for j in range(width):
+            row[j] = slope[j] * h[i, j] + shift[j]
+        relu_and_drop(row, first + i * width, a, b, threshold, scale)
 
 
 @kernel(parallel=True)

@@ -18,7 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from graphseq.graph.ops.dropout import draw_seed, dropout, keys, mix, scale_of, threshold_of
+from graphseq.graph.ops.dropout import (
+    draw_seed,
+    dropout,
+    keys,
+    relu_and_drop,
+    scale_of,
+    threshold_of,
+)
+from graphseq.graph.ops.hooks import has_hooks
 from graphseq.graph.ops.spmm import Backend, use_numba
 from graphseq.kernels import array, kernel, prange
 
@@ -44,7 +52,7 @@ def norm_relu(
         training: False switches dropout off.
         seed: of the mask, see :func:`~graphseq.graph.ops.dropout.dropout`.
         backend: "numba" or "torch"; "auto" takes numba on the CPU outside ``torch.compile`` where
-            ``norm`` has weight and bias.
+            ``norm`` has weight and bias and no hooks.
 
     Returns:
         ``[R, D]``, of ``x``'s dtype (float32 for half precision under autocast).
@@ -74,6 +82,7 @@ def _fits(x: Tensor, norm: nn.LayerNorm, backend: Backend) -> bool:
         and norm.normalized_shape == (x.size(1),)
         and (x.dtype == norm.weight.dtype or (half and norm.weight.dtype == torch.float32))
         and norm.weight.dtype in (torch.float32, torch.float64)
+        and not has_hooks(norm)
         and use_numba(backend, x)
     )
 
@@ -131,19 +140,9 @@ def _forward(
         inverse = one / np.sqrt(out.dtype.type(spread / width) + eps)
         center = out.dtype.type(center)
         mean[i], rstd[i] = center, inverse
-        if threshold == 0:
-            for j in range(width):
-                target[j] = max(gamma[j] * ((row[j] - center) * inverse) + beta[j], zero)
-            continue
-        begin = i * width
-        # The high half of a position changes at most once in a row.
-        turn = min(width, ((begin >> 32) + 1 << 32) - begin)
-        for part in range(2):
-            low, high = np.uint32(begin), np.uint32(b + np.uint32((begin >> 32) + part))
-            for j in range(part * turn, turn if part == 0 else width):
-                u = gamma[j] * ((row[j] - center) * inverse) + beta[j]
-                hashed = mix(np.uint32(mix(np.uint32(np.uint32(low + np.uint32(j)) ^ a)) ^ high))
-                target[j] = u * scale if hashed >= threshold and not u <= zero else zero
+        for j in range(width):
+            target[j] = gamma[j] * ((row[j] - center) * inverse) + beta[j]
+        relu_and_drop(target, i * width, a, b, threshold, scale)
 
 
 @kernel(parallel=True)

@@ -1,6 +1,7 @@
 """Batch norm, ReLU, dropout and a linear layer in blocks: the same as one after the other."""
 
 import copy
+import importlib
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from graphseq.graph.ops import norm_linear
-from graphseq.graph.ops.norm_linear import _ROWS
+from graphseq.graph.ops.norm_linear import _MIN_ROWS
 
 WIDTH, CLASSES = 33, 5
 
@@ -43,9 +44,17 @@ def outcome(
     return [out, *norm.buffers(), *grads]
 
 
+@pytest.fixture
+def smallest_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few hundred rows make several blocks."""
+    module = importlib.import_module("graphseq.graph.ops.norm_linear")
+    monkeypatch.setattr(module, "_ELEMENTS", 1)
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("num_rows", [2, 63, 64, 65, _ROWS, 2 * _ROWS + 1])
+@pytest.mark.parametrize("num_rows", [2, 63, 64, 65, _MIN_ROWS, 2 * _MIN_ROWS + 1])
+@pytest.mark.usefixtures("smallest_blocks", "always_parallel")
 def test_equals_the_layers_one_after_the_other(num_rows: int, p: float, training: bool) -> None:
     fast, plain = (outcome(backend, num_rows, p, training) for backend in ("numba", "torch"))
     for ours, theirs in zip(fast, plain, strict=True):
