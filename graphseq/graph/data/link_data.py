@@ -155,10 +155,15 @@ class LinkData:
             return {"in_channels": int(self.x.shape[1]), "num_embeddings": None}
         return {"in_channels": None, "num_embeddings": self.num_embeddings or self._table_rows}
 
-    @cached_property
+    @property
     def adjacency(self) -> Adjacency:
         """The training links as a simple undirected graph: no repetitions, no self loops."""
-        return LinkRemoval(self.train, self.num_nodes).adjacency
+        return self.removal.adjacency
+
+    @cached_property
+    def removal(self) -> LinkRemoval:
+        """That graph with what takes links out of it; built once for all seeds of a run."""
+        return LinkRemoval(self.train, self.num_nodes)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from graphseq.graph.adjacency import Adjacency
-from graphseq.graph.checks import check_index
+from graphseq.graph.checks import check_columns, check_index
 from graphseq.graph.csr import CSR
 from graphseq.graph.ops.membership import locate
+from graphseq.graph.ops.simple_graph import simple_graph, symmetric
 from graphseq.kernels import array, kernel, prange
 
 
@@ -42,9 +43,11 @@ class LinkRemoval:
                 "one column per link"
             )
         check_index("LinkRemoval", "train_edges", train_edges.reshape(-1), num_nodes)
+        check_columns("LinkRemoval", num_nodes)
         self.train_edges = train_edges.long()
         self.strict = strict
-        csr, self._copies = _build(self.train_edges, num_nodes)
+        source, target = self.train_edges
+        csr, self._copies = simple_graph(source, target, num_nodes)
         self.adjacency = Adjacency(csr)
 
     def without(self, index: Tensor) -> Adjacency:
@@ -70,22 +73,7 @@ class LinkRemoval:
             position = position[removed >= self._copies[position]]
         rowptr, col = _compact(csr, position)
         # A part of the numbers 0, 1, ...: nothing to compute, nothing to store.
-        return Adjacency(_symmetric(rowptr, col, csr.edge_id[: col.numel()]))
-
-
-def _build(edges: Tensor, num_nodes: int) -> tuple[CSR, Tensor | None]:
-    """The graph, and how often each of its entries is listed (None: all once)."""
-    edges = edges[:, edges[0] != edges[1]]
-    both = torch.cat([edges, edges.flip(0)], dim=1)
-    listed = CSR.from_coo(both[0], both[1], shape=(num_nodes, num_nodes))
-    first = torch.ones(listed.nnz, dtype=torch.bool, device=listed.device)
-    first[1:] = (listed.row[1:] != listed.row[:-1]) | (listed.col[1:] != listed.col[:-1])
-    if bool(first.all()):
-        return _symmetric(listed.rowptr, listed.col), None
-    position = first.nonzero().squeeze(1)
-    copies = torch.cat([position, position.new_full((1,), listed.nnz)]).diff()
-    rowptr = torch.searchsorted(position, listed.rowptr)
-    return _symmetric(rowptr, listed.col[position]), copies
+        return Adjacency(symmetric(rowptr, col, csr.edge_id[: col.numel()]))
 
 
 def _compact(csr: CSR, removed: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,16 +86,6 @@ def _compact(csr: CSR, removed: Tensor) -> tuple[Tensor, Tensor]:
     col = torch.empty(csr.nnz - removed.numel(), dtype=torch.int32)
     _copy_between(array(removed), array(csr.col), col.numpy(), work=col.numel())
     return csr.rowptr - gone, col
-
-
-def _symmetric(rowptr: Tensor, col: Tensor, edge_id: Tensor | None = None) -> CSR:
-    """A graph of ones that is known to be its own transpose and to repeat no entry."""
-    num_nodes = rowptr.numel() - 1
-    if edge_id is None:
-        edge_id = torch.arange(col.numel(), device=col.device)
-    csr = CSR._trusted(rowptr, col, None, (num_nodes, num_nodes), edge_id)
-    csr._derived.update(transpose=None, distinct=True)
-    return csr
 
 
 @kernel(parallel=True)

@@ -7,6 +7,7 @@ from graphseq.graph.adjacency import Adjacency, as_adjacency
 from graphseq.graph.csr import CSR
 from graphseq.graph.ops.membership import locate
 from graphseq.graph.ops.pairs import check_graph
+from graphseq.graph.ops.simple_graph import simple_graph
 
 
 def undirected(graph: Tensor | Adjacency, num_nodes: int | None = None) -> CSR:
@@ -32,7 +33,7 @@ def undirected(graph: Tensor | Adjacency, num_nodes: int | None = None) -> CSR:
             "undirected: the graph has edge weights, which neighbour sets have no use for; "
             "pass it without weights"
         )
-    return csr._once("undirected", lambda: None if _is_simple(csr) else _symmetrized(csr)) or csr
+    return csr._once("undirected", lambda: None if _is_simple(csr) else _simplified(csr)) or csr
 
 
 def _is_simple(csr: CSR) -> bool:
@@ -45,16 +46,5 @@ def _is_simple(csr: CSR) -> bool:
     return not bool(loops.any()) and csr.transpose() is csr
 
 
-def _symmetrized(csr: CSR) -> CSR:
-    row, col = csr.row, csr.col.long()
-    proper = row != col
-    row, col = row[proper], col[proper]
-    both = CSR.from_coo(torch.cat([row, col]), torch.cat([col, row]), shape=csr.shape)
-    first = torch.ones(both.nnz, dtype=torch.bool, device=csr.device)
-    first[1:] = (both.row[1:] != both.row[:-1]) | (both.col[1:] != both.col[:-1])
-    before = torch.cat([both.rowptr.new_zeros(1), first.cumsum(0)])
-    col = both.col[first]
-    edge_id = torch.arange(col.numel(), device=csr.device)
-    simple = CSR._trusted(before[both.rowptr], col, None, csr.shape, edge_id)
-    simple._derived.update(transpose=None, distinct=True)
-    return simple
+def _simplified(csr: CSR) -> CSR:
+    return simple_graph(csr.row, csr.col.long(), csr.shape[0])[0]

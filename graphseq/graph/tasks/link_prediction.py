@@ -123,9 +123,12 @@ class LinkPrediction(Task):
     def prepare(self, device: torch.device) -> None:
         dtype = next((p.dtype for p in self.model.parameters()), torch.float32)
         self.data = self.data.to(device)
-        if isinstance(self.data.x, Tensor) and self.data.x.is_floating_point():
-            self.data = replace(self.data, x=self.data.x.to(dtype))
-        self.removal = LinkRemoval(self.data.train, self.data.num_nodes, self.strict_removal)
+        x = self.data.x
+        if isinstance(x, Tensor) and x.is_floating_point() and x.dtype != dtype:
+            self.data = replace(self.data, x=x.to(dtype))
+        self.removal = self.data.removal
+        if self.strict_removal:
+            self.removal = LinkRemoval(self.data.train, self.data.num_nodes, strict=True)
         self.graph = self.test_graph = self.removal.adjacency
         if self.use_val_edges:
             known = torch.cat([self.data.train, self.data.val], dim=1)

@@ -33,7 +33,8 @@ def test_adjacency_is_networkxs_simple_graph():
     assert data.adjacency.num_edges == 2 * graph.number_of_edges()
     assert data.adjacency.num_nodes == N
     assert data.adjacency.is_symmetric
-    assert data.adjacency is data.adjacency
+    assert data.adjacency is data.removal.adjacency  # sorted once
+    assert data.removal is data.removal
     assert torch.equal(data.train, TRAIN)  # as listed
 
 

@@ -89,6 +89,22 @@ def train_batches(task: LinkPrediction, epoch: int = 0, shard: Shard | None = No
     return list(task.batches("train", task.stages()[-1], epoch, shard or Shard()))
 
 
+def test_the_seeds_of_a_run_share_one_graph(data: LinkData) -> None:
+    tasks = [LinkPrediction(Dot(), data, seed=seed) for seed in (0, 1)]
+    for task in tasks:
+        task.prepare(torch.device("cpu"))
+    assert tasks[0].graph is tasks[1].graph is data.adjacency
+    strict = LinkPrediction(Dot(), data, strict_removal=True)
+    strict.prepare(torch.device("cpu"))
+    assert strict.removal is not None
+    assert strict.removal.strict
+    assert not data.removal.strict
+    double = LinkPrediction(Dot().double(), data)
+    double.prepare(torch.device("cpu"))
+    assert isinstance(double.data.x, Tensor)
+    assert double.data.x.dtype == torch.float64
+
+
 def test_an_epoch_takes_each_link_at_most_once_with_one_non_edge_each(data: LinkData) -> None:
     task = make(data)
     batches = train_batches(task)
