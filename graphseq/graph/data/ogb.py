@@ -3,16 +3,17 @@
 A folder ``ogbn_arxiv`` or ``ogbl_ddi``, as the ``ogb`` package leaves it, holds ``raw/*.csv.gz``,
 ``split/SCHEME/*`` and a file ``RELEASE_vN.txt``. Tables are read as numbers; splits kept as ``.pt``
 files are pickles of arrays, read by torch's restricted unpickler with numpy's own types allowed for
-that one call. Nothing asks questions: where ``ogb`` would wait for an answer at the keyboard, there
-is an error that says which argument answers it.
+that one call, or by our own where torch's does not know the pickle's protocol. Nothing asks
+questions: where ``ogb`` would wait for an answer at the keyboard, there is an error that says which
+argument answers it.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ import numpy as np
 import torch
 
 from graphseq.files import extract_zip, fetch, reading, search_roots
+from graphseq.graph.data.pickles import RefusedError
+from graphseq.graph.data.torch_files import load_torch
 
 
 @dataclass(frozen=True)
@@ -161,14 +164,20 @@ def load_pt(path: Path) -> Any:
         FileNotFoundError: There is no such file.
         ValueError: The file is broken, or would need more than that to be built.
     """
-    with open(path, "rb") as file, numpy_globals():
-        try:
-            return torch.load(file, map_location="cpu", weights_only=True)
+    with open(path, "rb") as file, numpy_globals(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected pickle protocol")  # such files are read below
         # A damaged file can make the machine that unpickles it raise nearly anything.
-        except Exception as error:
-            named = re.search(r"GLOBAL (\S+)", str(error))
-            reason = f"it asks to run {named[1]}" if named else type(error).__name__
-            raise ValueError(
-                f"{path} is not a complete file of arrays ({reason}); delete it and download it "
-                "again"
-            ) from error
+        with suppress(Exception):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        return load_torch(path)
+    except RefusedError as error:
+        raise _broken(path, f"it asks to run {error}") from None
+    except Exception as error:
+        raise _broken(path, type(error).__name__) from error
+
+
+def _broken(path: Path, reason: str) -> ValueError:
+    return ValueError(
+        f"{path} is not a complete file of arrays ({reason}); delete it and download it again"
+    )

@@ -9,7 +9,7 @@ a pickled dtype carries, and wrong ones make it follow numbers as if they were a
 import pickle
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -99,6 +99,13 @@ def _new_array(*_: Any) -> ArrayRecord:
     return ArrayRecord()
 
 
+def _from_buffer(raw: Any, record: Any, shape: Any, order: str) -> ArrayRecord:
+    """Stands in for numpy's ``_frombuffer``, by which protocol 5 writes arrays."""
+    array = ArrayRecord()
+    array.__setstate__((None, shape, record, order == "F", raw))
+    return array
+
+
 def _latin1(text: str, encoding: str) -> bytes:
     """Stands in for ``_codecs.encode``, by which old protocols write bytes."""
     if encoding != "latin1":
@@ -106,9 +113,16 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    """Stands in for ``bytes``, by which old protocols write none at all."""
+    return b""
+
+
 _ALLOWED: dict[str, Any] = {
     "numpy.core.multiarray._reconstruct": _new_array,
     "numpy._core.multiarray._reconstruct": _new_array,
+    "numpy.core.numeric._frombuffer": _from_buffer,
+    "numpy._core.numeric._frombuffer": _from_buffer,
     "numpy.ndarray": object,  # named only as an argument of the lines above
     "numpy.dtype": _DtypeRecord,
     "scipy.sparse.csr.csr_matrix": SparseRecord,
@@ -117,18 +131,25 @@ _ALLOWED: dict[str, Any] = {
     "__builtin__.list": list,
     "builtins.list": list,
     "_codecs.encode": _latin1,
+    "__builtin__.bytes": _no_bytes,
+    "builtins.bytes": _no_bytes,
 }
 
 
-class _RefusedError(Exception):
-    """The file names something that is not on the list."""
+class RefusedError(pickle.UnpicklingError):
+    """The file names something that is not on the list; the message is that name."""
 
 
-class _ArraysOnly(pickle.Unpickler):
+class RecordUnpickler(pickle.Unpickler):
+    """Knows the names on its list and no others."""
+
+    allowed: ClassVar = _ALLOWED
+
     def find_class(self, module: str, name: str) -> Any:
-        if f"{module}.{name}" not in _ALLOWED:
-            raise _RefusedError(f"{module}.{name}")
-        return _ALLOWED[f"{module}.{name}"]
+        """What stands in for ``module.name``."""
+        if f"{module}.{name}" not in self.allowed:
+            raise RefusedError(f"{module}.{name}")
+        return self.allowed[f"{module}.{name}"]
 
 
 def load_pickle(path: Path | str) -> Any:
@@ -147,8 +168,8 @@ def load_pickle(path: Path | str) -> Any:
     """
     with open(path, "rb") as file:
         try:
-            return _ArraysOnly(file, encoding="latin1").load()
-        except _RefusedError as error:
+            return RecordUnpickler(file, encoding="latin1").load()
+        except RefusedError as error:
             raise ValueError(
                 f"{path} is refused: it asks to run {str(error)!r}, which no array needs; delete "
                 "it and download the original"
