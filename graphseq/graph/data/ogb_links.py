@@ -1,7 +1,8 @@
 """The Open Graph Benchmark's link prediction datasets (Hu et al. 2020, arXiv 2005.00687).
 
-The training links are the graph, so only the splits and the node features are read. Splits are read
-anew each time, for they are binary; features are text, and kept in the cache once parsed.
+The training links are the graph, so only the splits and the node features are read. Features are
+text, and kept in the cache once parsed. Splits are binary and read anew each time: to check and
+read a copy in the cache takes half as long at best (ogbl-citation2), and 2 GB of disk.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from graphseq.files import cached_arrays
 from graphseq.graph.data.link_data import LinkData
@@ -70,14 +70,7 @@ def ogbl_collab(*, root: str | None = None, download: bool = False) -> LinkData:
         ValueError: A file is broken, or the folder holds another version.
     """
     folder = ogb_folder(COLLAB, root=root, download=download)
-    x = _ogb_features(COLLAB, folder)
-    return LinkData(
-        x=x,
-        num_nodes=len(x),
-        **read_pairs(folder / "split" / "time"),
-        metric="hits@50",
-        name=COLLAB.name,
-    )
+    return _with_features(COLLAB, folder, "time", "hits@50")
 
 
 def ogbl_ppa(*, root: str | None = None, download: bool = False) -> LinkData:
@@ -95,15 +88,7 @@ def ogbl_ppa(*, root: str | None = None, download: bool = False) -> LinkData:
         ValueError: A file is broken, or the folder holds another version.
     """
     folder = ogb_folder(PPA, root=root, download=download)
-    x = _ogb_features(PPA, folder, one_hot=True)
-    return LinkData(
-        x=x,
-        num_nodes=len(x),
-        **read_pairs(folder / "split" / "throughput"),
-        metric="hits@100",
-        name=PPA.name,
-        num_embeddings=NUM_SPECIES,
-    )
+    return _with_features(PPA, folder, "throughput", "hits@100", num_embeddings=NUM_SPECIES)
 
 
 def ogbl_citation2(*, root: str | None = None, download: bool = False) -> LinkData:
@@ -125,28 +110,29 @@ def ogbl_citation2(*, root: str | None = None, download: bool = False) -> LinkDa
         ValueError: A file is broken, or the folder holds another version.
     """
     folder = ogb_folder(CITATION2, root=root, download=download)
-    x = _ogb_features(CITATION2, folder)
-    return LinkData(
-        x=x,
-        num_nodes=len(x),
-        **read_pairs(folder / "split" / "time"),
-        metric="mrr",
-        name=CITATION2.name,
-    )
+    return _with_features(CITATION2, folder, "time", "mrr")
 
 
-def _ogb_features(release: Release, folder: Path, *, one_hot: bool = False) -> Tensor:
-    """``raw/node-feat.csv.gz``; where rows are one-hot, the column of the one, int64 ``[N]``.
-
-    Parsing the text takes far longer than reading numbers back.
-    """
+def _with_features(
+    release: Release, folder: Path, scheme: str, metric: str, num_embeddings: int | None = None
+) -> LinkData:
+    """The split ``scheme`` with the node features, which are one-hot where embeddings are given."""
     table = folder / "raw" / "node-feat.csv.gz"
 
     def parse() -> dict[str, np.ndarray]:
         x = read_table(table, np.float32)
-        return {"x": _places(x, table) if one_hot else x}
+        return {"x": x if num_embeddings is None else _places(x, table)}
 
-    return torch.from_numpy(cached_arrays(f"{release.folder}-1", [table], parse)["x"])
+    # Parsing the text takes far longer than reading numbers back.
+    x = torch.from_numpy(cached_arrays(f"{release.folder}-1", [table], parse)["x"])
+    return LinkData(
+        x=x,
+        num_nodes=len(x),
+        **read_pairs(folder / "split" / scheme),
+        metric=metric,
+        name=release.name,
+        num_embeddings=num_embeddings,
+    )
 
 
 def _places(one_hot: np.ndarray, path: Path) -> np.ndarray:
