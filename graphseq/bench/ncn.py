@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Adam
 
+from graphseq.bench import ncn_memory
 from graphseq.bench.link_graphs import links
 from graphseq.bench.ncn_reference import ReferenceNCN
 from graphseq.bench.timing import Candidate, Row, compare, max_error
@@ -43,9 +44,16 @@ HALF_TOLERANCE = 0.1  # bfloat16 has 8 bits, and the gradient passes some ten la
 
 
 def rows(case: str | None = None, seconds: float = 20.0) -> list[Row]:
-    """Times one case or both, ``cora`` and ``ddi``, each row for so many seconds."""
+    """Times one case or both, ``cora`` and ``ddi``, each row for so many seconds.
+
+    The cases ``ppa`` and ``citation2``, which run only by name, measure memory instead, see
+    :mod:`graphseq.bench.ncn_memory`.
+    """
+    if case in ncn_memory.CASES:
+        return ncn_memory.rows(case)
+    known = [*CASES, *ncn_memory.CASES]
     if case is not None and case not in CASES:
-        raise ValueError(f"bench ncn: no case {case!r}; there are {', '.join(CASES)}")
+        raise ValueError(f"bench ncn: no case {case!r}; there are {', '.join(known)}")
     found = [row for name in ([case] if case else CASES) for row in _case(name, "ncn", seconds)]
     if case in (None, "cora"):
         found += _case("cora", "ncnc", seconds)

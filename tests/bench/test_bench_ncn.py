@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from graphseq.bench import link_graphs, ncn
+from graphseq.bench import link_graphs, ncn, ncn_memory
 from graphseq.graph.csr import CSR
 from graphseq.graph.data import LinkData, links_from_arrays
 
@@ -51,3 +51,11 @@ def test_stand_ins_have_the_shape_of_what_they_replace(name: str, size: int) -> 
     assert data.num_nodes == size
     assert isinstance(data.x, CSR) is (name == "cora")
     assert "random" in data.name
+
+
+@pytest.mark.parametrize("case", ["ppa", "citation2"])
+def test_memory_of_large_shapes(case: str) -> None:
+    (row,) = ncn_memory.rows(case, shrink=500)
+    assert row["case"] == f"random {case} shape"
+    assert 0 < row["ours_mb"] < row["reference_mb"]
+    assert row["ratio"] == pytest.approx(row["reference_mb"] / row["ours_mb"])
