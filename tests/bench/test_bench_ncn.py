@@ -23,7 +23,7 @@ def tiny(name: str) -> LinkData:
     )
 
 
-@pytest.mark.parametrize(("case", "ops"), [("cora", 4), ("ddi", 3)])
+@pytest.mark.parametrize(("case", "ops"), [("cora", 6), ("ddi", 4)])
 def test_rows(case: str, ops: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ncn, "links", tiny)
     rows = ncn.rows(case, seconds=0.0)
