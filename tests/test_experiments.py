@@ -24,6 +24,7 @@ NODE_DATA = (
 LINK_DATA = (
     *(graph_data.planetoid_links, graph_data.digits_links, graph_data.links_from_files),
     *(graph_data.ogbl_ddi, graph_data.ogbl_collab, graph_data.ogbl_ppa, graph_data.ogbl_citation2),
+    graph_data.heart_links,
 )
 
 
@@ -41,8 +42,9 @@ def tiny_links(like: str, seed: int) -> LinkData:
         x = None
     elif like == "ogbl_ppa":
         x = torch.arange(60) % 7
-    each = (20, 30) if like == "ogbl_citation2" else (150,)
-    metrics = {"ogbl_ddi": "hits@20", "ogbl_collab": "hits@50", "ogbl_citation2": "mrr"}
+    each = (20, 30) if like in ("ogbl_citation2", "heart_links") else (150,)
+    metrics = {"ogbl_ddi": "hits@20", "ogbl_collab": "hits@50"}
+    metrics |= {"ogbl_citation2": "mrr", "heart_links": "mrr"}
     return LinkData(
         x=x,
         num_nodes=60,
@@ -129,12 +131,15 @@ def test_the_names_that_scripts_rely_on() -> None:
     graphs = ["cora", "citeseer", "pubmed", "collab", "ppa", "citation2", "ddi", "digits"]
     models = ["ncn", "ncnc", "gae", "cn", "aa", "ra"]
     assert {f"{model}_{graph}" for model in models for graph in graphs} <= set(EXPERIMENTS)
+    models, graphs = ["ncn", "ncnc", "cn", "aa", "ra"], graphs[:6]
+    assert {f"{model}_heart_{graph}" for model in models for graph in graphs} <= set(EXPERIMENTS)
 
 
 def on_disk(experiment: Experiment) -> bool:
     """PubMed's features and most of OGB are too large to keep beside the others."""
     data = experiment.data
-    absent = ("ogbn_arxiv", "ogbl_collab", "ogbl_ppa", "ogbl_citation2", "links_from_files")
+    absent = ("ogbn_arxiv", "ogbl_collab", "ogbl_ppa", "ogbl_citation2", "heart_links")
+    absent += ("links_from_files",)
     return data.func.__name__ not in absent and data.keywords.get("name") != "PubMed"
 
 

@@ -4,9 +4,13 @@ Each link (a, b) has 500 candidates, half of them (a, ...) and half (..., b), ch
 heuristics rate them highly. They are read, never made here: what the published script writes
 depends on the order of its steps, so another run gives other candidates and other scores.
 
-The published folder has one folder per dataset. Cora, CiteSeer and PubMed come with their one split
-of 85/5/10 % as text and with their features; the OGB datasets have OGB's own split, which on
+The published archive has one folder per dataset. Cora, CiteSeer and PubMed come with their one
+split of 85/5/10 % as text and with their features; the OGB datasets have OGB's own split, which on
 ogbl-ppa is reduced to listed positions.
+
+Names of files and folders are those that the authors' code opens; for the OGB datasets it is not
+certain whether candidates are called ``heart_valid_samples.npy`` or ``valid_samples.npy``, so
+either name is taken. The archive itself has not been checked.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from graphseq.graph.data.ogb import load_arrays, load_pt
 from graphseq.graph.data.ogb_links import ogbl_citation2, ogbl_collab, ogbl_ddi, ogbl_ppa
 from graphseq.graph.data.text_tables import read_numbers
 
-PAGE = "https://cse.msu.edu/~shomerha/HeaRT-Data"
+ARCHIVE = "https://cse.msu.edu/~shomerha/HeaRT-Data/dataset.tar.gz"
 PLANETOID = ("Cora", "CiteSeer", "PubMed")
 OGB = {
     "ogbl-collab": ogbl_collab,
@@ -50,10 +54,11 @@ def heart_links(
         name: Which dataset.
         sparse: Bag-of-words features as :class:`~graphseq.graph.csr.CSR` in place of a dense
             tensor; OGB's are dense anyway.
-        root: Data folder in place of ``GRAPHSEQ_DATA``. HeaRT's files are in ``heart/cora``,
-            ``heart/ogbl-ppa`` and so on, named as published: ``heart_valid_samples.npy`` and
-            ``heart_test_samples.npy``; ``train_pos.txt``, ``valid_pos.txt``, ``test_pos.txt`` and
-            ``gnn_feature``; for ogbl-ppa ``valid_samples_index.pt`` and ``test_samples_index.pt``.
+        root: Data folder in place of ``GRAPHSEQ_DATA``. HeaRT's folders are ``heart/cora``,
+            ``heart/ogbl_ppa`` and so on, with ``heart_valid_samples.npy`` and
+            ``heart_test_samples.npy``; for Cora, CiteSeer and PubMed ``train_pos.txt``,
+            ``valid_pos.txt``, ``test_pos.txt`` and ``gnn_feature``; for ogbl-ppa
+            ``valid_samples_index.pt`` and ``test_samples_index.pt``.
         download: Fetch a missing OGB dataset into the cache folder; HeaRT's own files are not
             fetched.
 
@@ -61,41 +66,63 @@ def heart_links(
         The data; the candidates ``[2, P, 500]`` are int32.
 
     Raises:
-        FileNotFoundError: A file is missing.
+        FileNotFoundError: A file is missing; the message says where it is published and belongs.
         ValueError: The name is not among the choices, a file is broken, or files do not fit
             together.
     """
-    if name in PLANETOID:
-        return _planetoid(name, sparse=sparse, root=root)
-    if name not in OGB:
+    if name not in PLANETOID and name not in OGB:
         raise ValueError(f"heart_links: name must be in {(*PLANETOID, *OGB)}, got {name!r}")
+    files = {file: _find(name, file, root) for file in _names(name)}
+    if name in PLANETOID:
+        return _planetoid(name, files, sparse=sparse)
     whole = OGB[name](root=root, download=download)
     parts: dict[str, Any] = {part: getattr(whole, part) for part in FILES}
-    if name == "ogbl-ppa":
-        for part, file in FILES.items():
-            parts[part] = _chosen(parts[part], _find(name, f"{file}_samples_index.pt", root))
-    for part in FILES:
-        parts[f"{part}_negative"] = _candidates(name, part, parts[part], whole.num_nodes, root)
+    for part, file in FILES.items():
+        if name == "ogbl-ppa":
+            parts[part] = _chosen(parts[part], files[f"{file}_samples_index.pt"])
+        candidates = files[f"heart_{file}_samples.npy"]
+        parts[f"{part}_negative"] = _candidates(part, candidates, parts[part], whole.num_nodes)
     return replace(whole, **parts, metric="mrr", name=f"{name} (HeaRT)")
 
 
-def _planetoid(name: str, *, sparse: bool, root: str | None) -> LinkData:
-    x = _features(_find(name, "gnn_feature", root))
-    parts: dict[str, Any] = {
-        part: _links(_find(name, f"{file}_pos.txt", root), num_nodes=len(x))
-        for part, file in {"train": "train", **FILES}.items()
-    }
-    for part in FILES:
-        parts[f"{part}_negative"] = _candidates(name, part, parts[part], len(x), root)
-    features = CSR.from_dense(x) if sparse else x
-    return LinkData(x=features, num_nodes=len(x), **parts, metric="mrr", name=f"{name} (HeaRT)")
+def _names(name: str) -> list[str]:
+    """The files in a dataset's folder."""
+    candidates = [f"heart_{file}_samples.npy" for file in FILES.values()]
+    if name in PLANETOID:
+        return [*candidates, "train_pos.txt", "valid_pos.txt", "test_pos.txt", "gnn_feature"]
+    indices = [f"{file}_samples_index.pt" for file in FILES.values()]
+    return [*candidates, *indices] if name == "ogbl-ppa" else candidates
 
 
 def _find(name: str, file: str, root: str | None) -> Path:
-    try:
-        return find(f"heart/{name.lower()}/{file}", root=root)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}; HeaRT publishes it at {PAGE}") from None
+    """The file under any of its names; the first one is what a missing file is called."""
+    folder = name.lower().replace("-", "_")
+    places = [f"heart/{folder}/{file}"]
+    if name in OGB:
+        places += [f"heart/{name}/{file}", f"heart/{folder}/{file.removeprefix('heart_')}"]
+    errors = []
+    for place in places:
+        try:
+            return find(place, root=root)
+        except FileNotFoundError as error:
+            errors.append(error)
+    raise FileNotFoundError(
+        f"{errors[0]}; HeaRT publishes it in {ARCHIVE}, whose folder dataset/{folder} belongs at "
+        f"heart/{folder}, with {', '.join(_names(name))}"
+    )
+
+
+def _planetoid(name: str, files: dict[str, Path], *, sparse: bool) -> LinkData:
+    x = _features(files["gnn_feature"])
+    parts: dict[str, Any] = {
+        part: _links(files[f"{file}_pos.txt"], num_nodes=len(x))
+        for part, file in {"train": "train", **FILES}.items()
+    }
+    for part, file in FILES.items():
+        candidates = files[f"heart_{file}_samples.npy"]
+        parts[f"{part}_negative"] = _candidates(part, candidates, parts[part], len(x))
+    features = CSR.from_dense(x) if sparse else x
+    return LinkData(x=features, num_nodes=len(x), **parts, metric="mrr", name=f"{name} (HeaRT)")
 
 
 def _features(path: Path) -> Tensor:
@@ -123,9 +150,8 @@ def _chosen(links: Tensor, path: Path) -> Tensor:
     return links[:, index.long()]
 
 
-def _candidates(name: str, part: str, links: Tensor, num_nodes: int, root: str | None) -> Tensor:
+def _candidates(part: str, path: Path, links: Tensor, num_nodes: int) -> Tensor:
     """``[2, P, K]`` from the published ``[P, K, 2]``."""
-    path = _find(name, f"heart_{FILES[part]}_samples.npy", root)
     samples = load_npy(path)
     if samples.dtype.kind not in "iu" or samples.ndim != 3 or samples.shape[2] != 2:
         raise ValueError(f"{path} must hold whole numbers [P, K, 2], got shape {samples.shape}")

@@ -1,13 +1,16 @@
 """HeaRT's published files, on small folders of the same layout."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from graphseq import run
 from graphseq.graph.data import heart_links
+from graphseq.training.catalog import shipped
 
 NUM_NODES, SIZES = 50, {"train": 90, "valid": 8, "test": 12}
 
@@ -69,22 +72,26 @@ def test_lines_that_join_a_node_with_itself_are_left_out(cora):
     np.testing.assert_array_equal(load(folder).test.numpy(), links["test"].T)
 
 
-@pytest.mark.parametrize("name", writer.LOADERS)
-def test_ogb(tmp_path, monkeypatch, name):
-    monkeypatch.setenv("GRAPHSEQ_CACHE", str(tmp_path / "cache"))
-    files = writer.Written(tmp_path, name)
-    base = files.load()
+def write_ogb(data, name, folder=None, num=500):
+    """An OGB dataset with HeaRT's files; the OGB part, the candidates and the chosen positions."""
+    files = writer.Written(data, name)
     sizes = dict(writer.SIZES)
     chosen = {"valid": torch.arange(sizes["valid"]), "test": torch.arange(sizes["test"])}
-    folder = tmp_path / "heart" / name
+    folder = data / "heart" / (folder or name.replace("-", "_"))
     folder.mkdir(parents=True)
     if name == "ogbl-ppa":
         chosen = {"valid": torch.tensor([5, 3, 30]), "test": torch.tensor([1, 29])}
         sizes = {part: len(index) for part, index in chosen.items()}
         for part, index in chosen.items():
             torch.save(index, folder / f"{part}_samples_index.pt")
-    candidates = write_candidates(folder, sizes, writer.NUM_NODES)
-    data = heart_links(name, root=str(tmp_path))
+    return files, write_candidates(folder, sizes, writer.NUM_NODES, num), chosen
+
+
+@pytest.mark.parametrize("name", writer.LOADERS)
+def test_ogb(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("GRAPHSEQ_CACHE", str(tmp_path / "cache"))
+    files, candidates, chosen = write_ogb(tmp_path, name)
+    base, data = files.load(), heart_links(name, root=str(tmp_path))
     for ours, theirs in (("val", "valid"), ("test", "test")):
         assert torch.equal(getattr(data, ours), getattr(base, ours)[:, chosen[theirs]])
         negative = getattr(data, f"{ours}_negative")
@@ -92,6 +99,43 @@ def test_ogb(tmp_path, monkeypatch, name):
     assert torch.equal(data.train, base.train)
     assert data.dims == base.dims
     assert (data.metric, data.name) == ("mrr", f"{name} (HeaRT)")
+
+
+def test_other_names_of_ogb_folders_and_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAPHSEQ_CACHE", str(tmp_path / "cache"))
+    write_ogb(tmp_path, "ogbl-ppa", folder="ogbl-ppa")
+    fingerprint = heart_links("ogbl-ppa", root=str(tmp_path)).fingerprint
+    folder = (tmp_path / "heart/ogbl-ppa").rename(tmp_path / "heart/ogbl_ppa")
+    for file in list(folder.glob("heart_*")):
+        file.rename(folder / file.name.removeprefix("heart_"))
+    assert heart_links("ogbl-ppa", root=str(tmp_path)).fingerprint == fingerprint
+
+
+@pytest.mark.parametrize("graph", ["cora", "collab", "ppa", "citation2"])
+@pytest.mark.parametrize("method", ["ncn", "ncnc", "ra"])
+def test_two_steps_of_the_shipped_experiment(cora, tmp_path, monkeypatch, method, graph):
+    if graph != "cora":
+        write_ogb(tmp_path, f"ogbl-{graph}", num=30)
+    monkeypatch.setenv("GRAPHSEQ_DATA", str(tmp_path))
+    experiment = shipped()[f"{method}_heart_{graph}"]
+    budget = replace(experiment.budget, epochs=2, max_steps=1, evaluate_every=1)
+    summary = run(replace(experiment, budget=budget), [0], progress=False)
+    assert summary["epochs"] == [0 if method == "ra" else 2]
+    assert 0 < summary["metrics"]["test/mrr"]["mean"] <= 1
+    assert experiment.claim is None or experiment.claim.metric == "test/mrr"
+
+
+def test_missing_folders_are_told_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAPHSEQ_DATA", str(tmp_path))
+    monkeypatch.setenv("GRAPHSEQ_CACHE", str(tmp_path / "cache"))
+    experiment = shipped()["cn_heart_ppa"]
+    with pytest.raises(FileNotFoundError) as caught:
+        run(experiment, [0], progress=False)
+    message = str(caught.value)
+    assert f"heart/ogbl_ppa/heart_valid_samples.npy is not in {tmp_path}" in message
+    assert "HeaRT-Data/dataset.tar.gz, whose folder dataset/ogbl_ppa belongs at" in message
+    assert "valid_samples_index.pt, test_samples_index.pt" in message
+    assert "\n" not in message
 
 
 def test_missing_files_say_where_they_are(cora):
@@ -158,8 +202,7 @@ def test_other_parts_that_do_not_fit(cora, tmp_path):
 )
 def test_positions_that_do_not_fit(tmp_path, monkeypatch, index, words):
     monkeypatch.setenv("GRAPHSEQ_CACHE", str(tmp_path / "cache"))
-    writer.Written(tmp_path, "ogbl-ppa")
-    (tmp_path / "heart/ogbl-ppa").mkdir(parents=True)
-    torch.save(index, tmp_path / "heart/ogbl-ppa/valid_samples_index.pt")
+    write_ogb(tmp_path, "ogbl-ppa")
+    torch.save(index, tmp_path / "heart/ogbl_ppa/valid_samples_index.pt")
     with pytest.raises(ValueError, match=rf"valid_samples_index\.pt .*{words}"):
         heart_links("ogbl-ppa", root=str(tmp_path))
