@@ -60,7 +60,7 @@ CASES = st.tuples(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=500)
 @given(CASES)
 def test_equals_rebuilding(case: tuple[int, int, float, bool, int]) -> None:
     without_is_rebuilding(case)

@@ -58,7 +58,7 @@ CASES = st.tuples(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=500)
 @given(CASES)
 def test_random_graphs(case: tuple[int, int, float, int]) -> None:
     draws_are_non_edges(case)

@@ -213,7 +213,9 @@ def agree(case: tuple[int, int, int, bool, int]) -> None:
     expected = naive_neighbors.one_sided_neighbors(graph, pairs)
     for matrix, rows in zip(one_sided_neighbors(graph, pairs), expected, strict=True):
         assert torch.equal(matrix.to_dense() != 0, rows)
+    assert torch.equal(common_neighbors(graph, pairs).to_dense() != 0, expected[0])
     assert torch.equal(is_edge(graph, pairs), naive_neighbors.is_edge(graph, pairs))
+    assert torch.equal(count_common(graph, pairs), expected[0].sum(1))
     leaves = [features(graph, 3).requires_grad_() for _ in range(2)]
     out = pool_common(graph, leaves[0], pairs)
     twin = expected[0].double() @ leaves[1]
@@ -221,6 +223,39 @@ def agree(case: tuple[int, int, int, bool, int]) -> None:
     for each in (out, twin):
         (each * torch.arange(number).unsqueeze(1)).sum().backward()
     torch.testing.assert_close(leaves[0].grad, leaves[1].grad)
+
+
+def agree_one_versus_many(case: tuple[int, int, int, bool, int]) -> None:
+    nodes, links, number, hubs, seed = case
+    graph = random_graph(nodes, links, seed, hubs)
+    generator = torch.Generator().manual_seed(seed + 1)
+    source = torch.randint(nodes, (1 + number // 20,), generator=generator)
+    candidates = torch.randint(nodes, (len(source), 1 + number), generator=generator)
+    counts = naive_neighbors.count_common_many(graph, source, candidates)
+    assert torch.equal(count_common_many(graph, source, candidates), counts)
+    leaves = [features(graph, 2).requires_grad_() for _ in range(2)]
+    out = pool_common_many(graph, leaves[0], source, candidates)
+    columns = [
+        naive_neighbors.count_common_many(graph, source, candidates, x) for x in leaves[1].t()
+    ]
+    twin = torch.stack(columns, dim=2)
+    torch.testing.assert_close(out, twin)
+    for each in (out, twin):
+        (each * torch.arange(candidates.numel()).view(*candidates.shape, 1)).sum().backward()
+    torch.testing.assert_close(leaves[0].grad, leaves[1].grad)
+
+
+@settings(max_examples=500)
+@given(GRAPH_AND_PAIRS)
+def test_random_graphs_one_versus_many(case: tuple[int, int, int, bool, int]) -> None:
+    agree_one_versus_many(case)
+
+
+@pytest.mark.nightly
+@settings(max_examples=10_000)
+@given(GRAPH_AND_PAIRS)
+def test_many_random_graphs_one_versus_many(case: tuple[int, int, int, bool, int]) -> None:
+    agree_one_versus_many(case)
 
 
 @settings(max_examples=500)
