@@ -70,6 +70,23 @@ def test_an_edge_list_is_trained_on_once_and_pairs_are_scored(
     torch.testing.assert_close(found, logits.sigmoid(), rtol=1e-4, atol=1e-6)
 
 
+def test_the_table_is_written_some_rows_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graphseq.cli import predict
+
+    pairs = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]])
+    columns = pairs, torch.tensor([0.5, 0.25, 1.0, 1e-7, 0.1]), torch.arange(5) % 2 == 0
+    texts = []
+    for rows in (2, 100):
+        monkeypatch.setattr(predict, "ROWS", rows)
+        predict._write(tmp_path / "out.csv", *columns)
+        texts.append((tmp_path / "out.csv").read_text())
+    assert texts[0] == texts[1]
+    assert texts[0].splitlines()[::4] == ["source,target,probability,known", "1,5,1e-07,0"]
+    assert len(texts[0].splitlines()) == 6
+
+
 def test_errors_are_one_line_and_name_the_remedy(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

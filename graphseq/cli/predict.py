@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,9 @@ from graphseq.graph.tasks import LinkPrediction
 
 OWN = "ncn_own"
 """The shipped experiment that an edge list is trained with."""
+
+ROWS = 1 << 16
+"""Rows turned into text at a time."""
 
 
 def predict(source: Path, options: Predict, command: str) -> Path:
@@ -103,8 +105,14 @@ def _write(path: Path, pairs: Tensor, scores: Tensor, known: Tensor) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["source", "target", "probability", "known"])
-    rows: Sequence[tuple[list[int], float, bool]] = list(
-        zip(pairs.t().tolist(), scores.tolist(), known.tolist(), strict=True)
-    )
-    writer.writerows([*pair, f"{score:.6g}", int(link)] for pair, score, link in rows)
+    # A row takes ten times as much memory as numbers of Python than as tensors or as text.
+    for columns in zip(
+        pairs[0].split(ROWS),
+        pairs[1].split(ROWS),
+        scores.split(ROWS),
+        known.split(ROWS),
+        strict=True,
+    ):
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        writer.writerows([i, j, f"{score:.6g}", int(link)] for i, j, score, link in rows)
     atomic_write_text(path, text.getvalue())

@@ -16,6 +16,7 @@ from graphseq.graph.ops import count_common
 from graphseq.graph.ops.pairs import check_pairs
 from graphseq.graph.ops.undirected import undirected
 
+CHUNK = 1 << 20  # pairs scored at a time
 MAX_NODES = 20_000  # of dense matrices: 3 GiB
 
 
@@ -35,7 +36,9 @@ class CommonNeighbors(nn.Module):
         self, x: Tensor | CSR | None, graph: Tensor | Adjacency, edge_label_index: Tensor
     ) -> Tensor:
         csr = _prepared(x, graph)
-        return count_common(csr, edge_label_index, self.weight(csr)).float()
+        pairs, weight = check_pairs(type(self).__name__, csr, edge_label_index), self.weight(csr)
+        parts = [count_common(csr, some, weight).float() for some in pairs.split(CHUNK, dim=1)]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def weight(self, graph: CSR) -> Tensor | None:
         """What each node counts, ``[N]``; None means 1."""

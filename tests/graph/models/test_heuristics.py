@@ -8,13 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from graphseq.graph.adjacency import Adjacency
+from graphseq.graph.csr import CSR
 from graphseq.graph.models import (
     AdamicAdar,
     CommonNeighbors,
     Katz,
     PersonalizedPageRank,
     ResourceAllocation,
+    heuristics,
 )
+from graphseq.graph.ops import count_common
 
 N = 15
 ALL = [CommonNeighbors(), AdamicAdar(), ResourceAllocation(), Katz(), PersonalizedPageRank()]
@@ -54,6 +57,26 @@ def test_local_scores_equal_networkx(model: nn.Module, second: object) -> None:
     expected = [score for *_, score in second(twin(), pairs.t().tolist())]  # type: ignore[operator]
     torch.testing.assert_close(model(None, Adjacency.from_edge_index(edges(), N), pairs),
                                torch.tensor(expected, dtype=torch.float32))  # fmt: skip
+
+
+@pytest.mark.parametrize("model", [CommonNeighbors(), AdamicAdar(), ResourceAllocation()])
+def test_many_pairs_are_scored_some_at_a_time(
+    model: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = Adjacency.from_edge_index(edges(), N)
+    pairs, sizes = every_pair(), list[int]()
+    expected = model(None, graph, pairs)
+
+    def spy(csr: CSR, pairs: Tensor, weight: Tensor | None) -> Tensor:
+        sizes.append(pairs.size(1))
+        return count_common(csr, pairs, weight)
+
+    monkeypatch.setattr(heuristics, "CHUNK", 7)
+    monkeypatch.setattr(heuristics, "count_common", spy)
+    assert torch.equal(model(None, graph, pairs), expected)
+    assert max(sizes) == 7
+    assert sum(sizes) == pairs.size(1)
+    assert model(None, graph, pairs[:, :0]).shape == (0,)
 
 
 def test_katz_counts_walks() -> None:

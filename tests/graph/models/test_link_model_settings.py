@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from graphseq import load, save
+from graphseq.graph.csr import CSR
 from graphseq.graph.models import GAE, NCN, NCNC
-from graphseq.graph.models.ncn import completion
+from graphseq.graph.models.ncn import completion, predictor
 
 N = 30
 
@@ -57,6 +58,7 @@ def test_what_is_built_in_cannot_be_changed() -> None:
 
 
 def test_samples_in_evaluation_repeat_and_explanations_have_none() -> None:
+    torch.manual_seed(0)  # one in fifteen initial weights has units that no neighbour reaches
     x, edges, _ = setting()
     star = torch.stack([torch.zeros(20, dtype=torch.long), torch.arange(1, 21)])
     edges, pair = torch.cat([edges, star], 1), torch.tensor([[0], [25]])
@@ -109,3 +111,26 @@ def test_hubs_do_not_swell_a_portion(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(model(x, edges, pairs), expected)
     assert len(sizes) > 10
     assert max(sizes) <= 1000
+
+
+@pytest.mark.parametrize("number", [0, 15, 16, 40])
+def test_pairs_are_divided_into_portions_some_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    x, edges, pairs = setting()
+    pairs, model = pairs[:, :number], NCNC(6, 8).eval()
+    sizes: list[int] = []
+    portions = completion.CompletionPredictor.portions
+
+    def spy(self: object, graph: CSR, pairs: Tensor, depth: int, chunk: int) -> int | list[int]:
+        if depth == 1:  # not the inner pairs that completion scores
+            sizes.append(pairs.size(1))
+        return portions(self, graph, pairs, depth, chunk)  # type: ignore[arg-type]
+
+    with torch.no_grad():
+        expected = model(x, edges, pairs)
+        monkeypatch.setattr(completion.CompletionPredictor, "portions", spy)
+        monkeypatch.setattr(predictor, "_MANY", 16)
+        torch.testing.assert_close(model(x, edges, pairs), expected)
+    assert sum(sizes) == number
+    assert max(sizes) <= 16

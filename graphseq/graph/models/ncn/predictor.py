@@ -1,5 +1,6 @@
 """Scores of pairs from node states: what GAE, NCN and NCNC have in common."""
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from graphseq.graph.ops.edge_dropout import drop_edges
 from graphseq.graph.ops.pair_product import pair_product
 
 CHUNK = 1 << 16  # pairs scored at a time without gradients
+_MANY = 64 * CHUNK  # pairs divided into portions at a time: ogbl-citation2 ranks 87 million
 
 
 class Neighbors(NamedTuple):
@@ -84,11 +86,15 @@ class PairPredictor(nn.Module):
         """Logits without gradients, some pairs at a time; for many, all nodes are lifted once."""
         lifted = self.lift(x) if pairs.size(1) > chunk else None
         parts = []
-        for some in pairs.split(self.portions(graph, pairs, depth, chunk), dim=1):
+        for some in self._portions(graph, pairs, depth, chunk):
             pooled = self.pool(x, graph, some, depth, lifted)
             products = lambda rows, some=some: pair_product(x, some[:, rows])  # noqa: E731
             parts.append(self.head.logits(products, pooled, some.size(1)))
         return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def _portions(self, graph: CSR, pairs: Tensor, depth: int, chunk: int) -> Iterator[Tensor]:
+        for many in pairs.split(_MANY, dim=1):
+            yield from many.split(self.portions(graph, many, depth, chunk), dim=1)
 
     def portions(self, graph: CSR, pairs: Tensor, depth: int, chunk: int) -> int | list[int]:
         """How many pairs to score at a time, as ``Tensor.split`` takes it."""
