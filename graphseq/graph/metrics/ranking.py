@@ -13,8 +13,9 @@ Shape:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,9 +39,7 @@ def hits(positive: Tensor, negative: Tensor, k: int) -> float:
     """
     if k < 1:
         raise ValueError(f"hits: k must be at least 1, got {k}")
-    higher, at_least = _counts("hits", positive, negative)
-    hit = at_least < k if negative.dim() == 1 else higher + at_least <= 2 * (k - 1)
-    return float(hit.sum()) / positive.numel()
+    return _Ranks.of("hits", positive, negative).hits(k)
 
 
 def mrr(positive: Tensor, negative: Tensor) -> float:
@@ -53,8 +52,7 @@ def mrr(positive: Tensor, negative: Tensor) -> float:
     Raises:
         ValueError: There are no positives or no negatives, shapes do not fit, or a score is NaN.
     """
-    higher, at_least = _counts("mrr", positive, negative)
-    return float((2.0 / (2 + higher + at_least).double()).mean())
+    return _Ranks.of("mrr", positive, negative).mrr()
 
 
 def auc(positive: Tensor, negative: Tensor) -> float:
@@ -68,9 +66,7 @@ def auc(positive: Tensor, negative: Tensor) -> float:
     Raises:
         ValueError: There are no positives or no negatives, shapes do not fit, or a score is NaN.
     """
-    higher, at_least = _counts("auc", positive, negative)
-    beaten = 2 * negative.shape[-1] - (higher + at_least).double()
-    return float(beaten.mean()) / (2 * negative.shape[-1])
+    return _Ranks.of("auc", positive, negative).auc()
 
 
 def ranking_metric(name: str) -> Callable[[Tensor, Tensor], float]:
@@ -82,26 +78,72 @@ def ranking_metric(name: str) -> Callable[[Tensor, Tensor], float]:
     Raises:
         ValueError: It is none of them.
     """
+    kind, k = _parse(name)
+    return partial(hits, k=k) if kind == "hits" else {"mrr": mrr, "auc": auc}[kind]
+
+
+def ranking_metrics(names: Iterable[str], positive: Tensor, negative: Tensor) -> dict[str, float]:
+    """Several metrics of the same scores by their names; the negatives are sorted once for all.
+
+    Args:
+        names: As for :func:`ranking_metric`.
+        positive: Scores of the true links ``[P]``.
+        negative: Scores of other pairs, ``[M]`` or ``[P, K]``.
+
+    Raises:
+        ValueError: A name means nothing, there are no positives or no negatives, shapes do not fit,
+            or a score is NaN.
+    """
+    wanted = {name: _parse(name) for name in names}
+    ranks = _Ranks.of("ranking_metrics", positive, negative)
+    own = {"mrr": ranks.mrr, "auc": ranks.auc}
+    return {
+        name: ranks.hits(k) if kind == "hits" else own[kind]() for name, (kind, k) in wanted.items()
+    }
+
+
+def _parse(name: str) -> tuple[str, int]:
+    """What a name asks for, and the K of Hits@K (0 for the others)."""
     kind, at, k = name.partition("@")
     if kind == "hits" and k.isdecimal() and int(k) > 0:
-        return partial(hits, k=int(k))
+        return kind, int(k)
     if at or kind not in ("mrr", "auc"):
         raise ValueError(f"metric must be 'hits@K' such as 'hits@50', 'mrr' or 'auc', got {name!r}")
-    return mrr if kind == "mrr" else auc
+    return kind, 0
 
 
-def _counts(where: str, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
-    """Per positive, how many negatives score higher and how many at least as high, int64 [P]."""
-    _check(where, positive, negative)
-    positive, negative = positive.detach(), negative.detach()
-    if negative.dim() == 2:
-        own = positive[:, None]
-        return (negative > own).sum(1), (negative >= own).sum(1)
-    dtype = torch.promote_types(positive.dtype, negative.dtype)
-    positive, ascending = positive.to(dtype), negative.to(dtype).sort().values
-    below = torch.searchsorted(ascending, positive)
-    not_above = torch.searchsorted(ascending, positive, right=True)
-    return negative.numel() - not_above, negative.numel() - below
+class _Ranks(NamedTuple):
+    """Per positive, how many of ``num`` negatives score higher and how many at least as high."""
+
+    higher: Tensor  # int64 [P]
+    at_least: Tensor  # int64 [P]
+    num: int
+    shared: bool
+
+    @classmethod
+    def of(cls, where: str, positive: Tensor, negative: Tensor) -> _Ranks:
+        _check(where, positive, negative)
+        positive, negative = positive.detach(), negative.detach()
+        num = negative.shape[-1]
+        if negative.dim() == 2:
+            own = positive[:, None]
+            return cls((negative > own).sum(1), (negative >= own).sum(1), num, shared=False)
+        dtype = torch.promote_types(positive.dtype, negative.dtype)
+        positive, ascending = positive.to(dtype), negative.to(dtype).sort().values
+        below = torch.searchsorted(ascending, positive)
+        not_above = torch.searchsorted(ascending, positive, right=True)
+        return cls(num - not_above, num - below, num, shared=True)
+
+    def hits(self, k: int) -> float:
+        hit = self.at_least < k if self.shared else self.higher + self.at_least <= 2 * (k - 1)
+        return float(hit.sum()) / len(hit)
+
+    def mrr(self) -> float:
+        return float((2.0 / (2 + self.higher + self.at_least).double()).mean())
+
+    def auc(self) -> float:
+        beaten = 2 * self.num - (self.higher + self.at_least).double()
+        return float(beaten.mean()) / (2 * self.num)
 
 
 def _check(where: str, positive: Tensor, negative: Tensor) -> None:

@@ -15,7 +15,7 @@ from torch.optim import Adam, Optimizer
 
 from graphseq.graph.adjacency import Adjacency
 from graphseq.graph.data import LinkData
-from graphseq.graph.metrics import ranking_metric
+from graphseq.graph.metrics import ranking_metrics
 from graphseq.graph.ops import LinkRemoval, sample_non_edges
 from graphseq.training import Loss, Shard, Stage, Task
 
@@ -222,9 +222,8 @@ class LinkPrediction(Task):
         return {"positive": positive, "negative": negative.view(batch.negative.shape[1:])}
 
     def metrics(self, predictions: dict[str, Tensor], split: str, stage: Stage) -> dict[str, float]:
-        positive, negative = predictions["positive"], predictions["negative"]
         names = dict.fromkeys((self.data.metric, *SCORES))
-        return {name: ranking_metric(name)(positive, negative) for name in names}
+        return ranking_metrics(names, predictions["positive"], predictions["negative"])
 
 
 def _share(pairs: Tensor, shard: Shard) -> Tensor:

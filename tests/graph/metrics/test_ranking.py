@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from graphseq.graph.metrics import auc, hits, mrr, ranking_metric
+from graphseq.graph.metrics import auc, hits, mrr, ranking_metric, ranking_metrics
 
 # Few different values, so that ties are the rule.
 SCORES = st.lists(st.integers(-3, 3), min_size=1, max_size=12)
@@ -152,3 +152,20 @@ def test_names():
             ranking_metric(name)
     with pytest.raises(ValueError, match="k must be at least 1"):
         hits(torch.zeros(1), torch.zeros(1), 0)
+
+
+@pytest.mark.parametrize("size", [(300,), (40, 25)])
+def test_several_metrics_are_each_of_them_from_one_sort(monkeypatch, size):
+    generator = torch.Generator().manual_seed(0)
+    positive = torch.randint(9, (40,), generator=generator).float()
+    negative = torch.randint(9, size, generator=generator).float()
+    names = ("hits@1", "hits@20", "hits@50", "mrr", "auc")
+    expected = {name: ranking_metric(name)(positive, negative) for name in names}
+    sorts, sort = [], torch.Tensor.sort
+    monkeypatch.setattr(torch.Tensor, "sort", lambda x: sorts.append(x) or sort(x))
+    assert ranking_metrics(names, positive, negative) == expected
+    assert len(sorts) == (1 if len(size) == 1 else 0)
+    with pytest.raises(ValueError, match="got 'hits@0'"):
+        ranking_metrics(["mrr", "hits@0"], positive, negative)
+    with pytest.raises(ValueError, match="ranking_metrics: positive holds NaN"):
+        ranking_metrics(names, positive * float("nan"), negative)

@@ -211,6 +211,16 @@ def test_predictions_of_ranks_are_those_of_one_process(data: LinkData) -> None:
     )
 
 
+def test_the_negatives_are_sorted_once_for_all_metrics(
+    data: LinkData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, sorts, sort = make(data), [], Tensor.sort
+    monkeypatch.setattr(Tensor, "sort", lambda x: sorts.append(x) or sort(x))
+    scores = {"positive": torch.rand(30), "negative": torch.rand(80)}
+    assert len(task.metrics(scores, "test", task.stages()[0])) == 5
+    assert len(sorts) == 1
+
+
 def test_candidates_of_each_link_keep_their_shape(data: LinkData) -> None:
     own = data.test_negative[:, :60].view(2, 30, 2)
     task = make(dataclasses.replace(data, test_negative=own, metric="mrr")).eval()
