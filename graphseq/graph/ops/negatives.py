@@ -29,7 +29,8 @@ def sample_non_edges(
     Args:
         graph: sparse ``[N, N]``, no entry twice.
         num: how many; a pair may come more than once.
-        generator: of the graph's device; None takes torch's default one.
+        generator: of any device, which gets the same pairs on every device of the graph; None
+            takes the default one of the graph's device.
         exclude_loops: whether ``i = j`` is never drawn.
         backend: "numba" or "torch"; "auto" takes numba on the CPU outside ``torch.compile``. Both
             draw the same pairs.
@@ -52,7 +53,9 @@ def sample_non_edges(
             f"sample_non_edges: graph connects all its {graph.shape[0]} nodes with each other; "
             "negatives cannot be drawn from a complete graph"
         )
-    drawn = torch.randint(max(total, 1), (num,), generator=generator, device=graph.device)
+    source = graph.device if generator is None else generator.device
+    drawn = torch.randint(max(total, 1), (num,), generator=generator, device=source)
+    drawn = drawn.to(graph.device)
     if not use_numba(backend, drawn):
         return _pairs_torch(graph, before, own, drawn)
     # Roughly in order, so that draws from the same rows follow each other: half the time.

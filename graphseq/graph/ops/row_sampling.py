@@ -16,7 +16,7 @@ def sample_rows(matrix: CSR, k: int, generator: torch.Generator | None = None) -
     Args:
         matrix: sparse ``[R, C]``.
         k: at least 1.
-        generator: of the matrix's device; None takes torch's default one.
+        generator: of any device; None takes the default one of the matrix's device.
 
     Returns:
         Sparse ``[R, C]`` whose value is the weight (times the matrix's own value, if it has one).
@@ -45,9 +45,9 @@ def _draw(
     start: Tensor, size: Tensor, k: int, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
     """Stored positions drawn in some rows, each once, with their weights (float64)."""
-    uniform = torch.rand(
-        len(start), k, dtype=torch.float64, generator=generator, device=start.device
-    )
+    source = start.device if generator is None else generator.device
+    uniform = torch.rand(len(start), k, dtype=torch.float64, generator=generator, device=source)
+    uniform = uniform.to(start.device)
     inside = (uniform * size.unsqueeze(1)).long().minimum(size.unsqueeze(1) - 1)
     flat = (start.unsqueeze(1) + inside).flatten()
     position, slot, count = flat.unique(return_inverse=True, return_counts=True)

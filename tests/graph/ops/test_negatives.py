@@ -80,6 +80,31 @@ def test_the_generator_decides_and_no_other_is_touched() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_draws_come_from_the_generators_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generator of the CPU serves a graph on a GPU, here one that claims to be elsewhere."""
+    graph, devices = graph_of([(0, 1)], 50), []
+    sample_non_edges(graph, 1)  # the numbering of non-edges is kept
+
+    def randint(*args: object, device: torch.device, **options: object) -> None:
+        devices.append(torch.device(device))
+        raise InterruptedError
+
+    monkeypatch.setattr(torch, "randint", randint)
+    monkeypatch.setattr(CSR, "device", torch.device("meta"))
+    for generator in (seeded(), None):
+        with pytest.raises(InterruptedError):
+            sample_non_edges(graph, 10, generator)
+    assert devices == [torch.device("cpu"), torch.device("meta")]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_generator_draws_the_same_pairs_for_every_device() -> None:
+    graph = graph_of([(i, i + 1) for i in range(300)], 400)
+    moved = sample_non_edges(graph.to("cuda"), 1000, seeded())
+    assert moved.is_cuda
+    assert torch.equal(moved.cpu(), sample_non_edges(graph, 1000, seeded()))
+
+
 def test_the_draws_do_not_depend_on_the_threads(always_parallel: None) -> None:
     graph, results = graph_of([(i, i + 1) for i in range(300)], 400), []
     for threads in (1, 2):

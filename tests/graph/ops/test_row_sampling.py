@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from graphseq.graph.csr import CSR
-from graphseq.graph.ops import sample_rows, spmm
+from graphseq.graph.ops import row_sampling, sample_rows, spmm
 
 
 def rows_of(*sizes: int, value: torch.Tensor | None = None) -> CSR:
@@ -57,3 +57,19 @@ def test_nothing_to_sample(matrix: CSR) -> None:
 def test_no_draws_are_refused() -> None:
     with pytest.raises(ValueError, match="k is 0"):
         sample_rows(rows_of(3), 0)
+
+
+def test_draws_come_from_the_generators_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generator of the CPU serves a matrix on a GPU, here rows that have no memory at all."""
+    devices = []
+
+    def rand(*args: object, device: torch.device, **options: object) -> None:
+        devices.append(torch.device(device))
+        raise InterruptedError
+
+    monkeypatch.setattr(torch, "rand", rand)
+    rows = torch.zeros(3, dtype=torch.int64, device="meta")
+    for generator in (torch.Generator(), None):
+        with pytest.raises(InterruptedError):
+            row_sampling._draw(rows, rows, 2, generator)
+    assert devices == [torch.device("cpu"), torch.device("meta")]
