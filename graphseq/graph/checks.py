@@ -29,6 +29,18 @@ def check_index(where: str, name: str, index: Tensor, size: int) -> None:
         )
 
 
+def check_tensor(where: str, name: str, value: object) -> None:
+    """Refuses an array or a list where a tensor is expected.
+
+    Raises:
+        TypeError: saying how to make it one.
+    """
+    if not isinstance(value, torch.Tensor):
+        kind = type(value)
+        make = "torch.from_numpy" if kind.__module__ == "numpy" else "torch.tensor"
+        raise TypeError(f"{where}: {name} is a {kind.__name__}; pass a tensor, {make}({name})")
+
+
 def check_same(where: str, name: str, tensor: Tensor, like: Tensor) -> None:
     """Refuses a tensor whose shape or device differs from that of ``like``.
 

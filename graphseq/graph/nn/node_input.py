@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from graphseq.graph.checks import check_index
+from graphseq.graph.checks import check_index, check_tensor
 from graphseq.graph.csr import CSR
 
 
@@ -51,9 +51,12 @@ def check_features(where: str, x: Tensor | CSR | None, in_channels: int | None) 
     """Refuses what does not fit: a model has features or a table, and says which.
 
     Raises:
-        TypeError: if features are asked for and others are given, or the other way round.
+        TypeError: if x is no tensor, or features are asked for and others are given, or the other
+            way round.
         ValueError: if they have another width.
     """
+    if x is not None and not isinstance(x, CSR):
+        check_tensor(where, "x", x)
     given = isinstance(x, CSR) or (x is not None and x.is_floating_point())
     if in_channels is None:
         if given:

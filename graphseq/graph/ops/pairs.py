@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphseq.graph.checks import check_index
+from graphseq.graph.checks import check_index, check_tensor
 from graphseq.graph.csr import CSR
 from graphseq.kernels import array, kernel, prange
 
@@ -31,9 +31,10 @@ def check_pairs(where: str, graph: CSR, pairs: Tensor, name: str = "pairs") -> T
     """Pairs of rows of the graph as int64 ``[2, B]``.
 
     Raises:
-        TypeError: if they are not integers.
+        TypeError: if they are no tensor, or not of integers.
         ValueError: on a wrong shape or device, or a node outside the graph.
     """
+    check_tensor(where, name, pairs)
     if pairs.dim() != 2 or pairs.size(0) != 2:
         raise ValueError(
             f"{where}: {name} has shape {tuple(pairs.shape)}, expected [2, B]; one column per pair"

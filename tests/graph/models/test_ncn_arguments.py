@@ -86,6 +86,12 @@ def test_wrong_arguments_are_refused_by_name() -> None:
         ({"in_channels": 3, "edge_dropout": 2.0}, "edge_dropout is 2.0"),
         ({"in_channels": 3, "depth": -1}, "depth is -1"),
         ({"in_channels": 3, "alpha": math.nan}, "alpha is nan"),
+        ({"in_channels": 3, "alpha": math.inf}, "alpha is inf"),
+        ({"in_channels": 3, "alpha": -0.5}, "alpha is -0.5; pass 0 or more"),
+        ({"in_channels": 3, "scale": math.nan}, "scale is nan"),
+        ({"in_channels": 3, "offset": math.nan}, "offset is nan"),
+        ({"in_channels": 3, "beta": math.nan}, "beta is nan"),
+        ({"in_channels": 3, "depth": 1.5}, "depth is 1.5; pass a whole number"),
         ({"in_channels": 3, "train_samples": 0}, "train_samples is 0"),
     ],
 )
@@ -97,3 +103,41 @@ def test_wrong_settings_are_refused_by_name(arguments: dict[str, Any], message: 
 def test_a_wrong_neighborhood_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="neighborhood is 'three_hop'"):
         NCN(3, neighborhood="three_hop")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [2.0, -1.0, 0.5, math.nan])
+def test_labels_are_zeros_and_ones(wrong: float) -> None:
+    labels = torch.ones(pairs().size(1))
+    labels[3] = wrong
+    with pytest.raises(ValueError, match=f"NCN: edge_label contains {wrong}; pass 1 for links"):
+        make("ncn")(features(), graph(), pairs(), labels)
+
+
+@pytest.mark.parametrize("name", ["gae", "ncn", "ncnc"])
+def test_arrays_and_lists_are_refused_with_a_remedy(name: str) -> None:
+    given = {"x": features(), "edge_label_index": pairs(), "edge_label": pairs()[0] * 0}
+    for argument, value in given.items():
+        for form, remedy in ((value.numpy(), "from_numpy"), (value.tolist(), "tensor")):
+            arguments = {"graph": graph(), **given, argument: form}
+            with pytest.raises(TypeError, match=rf"{argument} is a .*torch\.{remedy}\({argument}"):
+                make(name)(**arguments)
+
+
+def test_a_model_without_completion_nests_none() -> None:
+    for name in ("gae", "ncn"):
+        model = make(name).eval()
+        with pytest.raises(ValueError, match="depth is 3, but this model completes nothing"):
+            model(features(), graph(), pairs(), depth=3)
+        expected = model(features(), graph(), pairs())
+        assert torch.equal(model(features(), graph(), pairs(), depth=0), expected)
+    with pytest.raises(ValueError, match=r"depth is 0\.5; pass a whole number"):
+        make("ncnc")(features(), graph(), pairs(), depth=0.5)
+
+
+@every_variant
+def test_states_may_be_computed_before(name: str) -> None:
+    model = make(name).eval()
+    states = model.encode(features(), graph())
+    found = model(features(), graph(), pairs(), states=states)
+    assert torch.equal(found, model(features(), graph(), pairs()))
+    assert not torch.equal(model(features(), graph(), pairs(), states=2 * states), found)

@@ -1,6 +1,7 @@
 """An encoder and a predictor together: what callers of GAE, NCN and NCNC see."""
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from graphseq.graph.adjacency import Adjacency
+from graphseq.graph.checks import check_tensor
 from graphseq.graph.csr import CSR
 from graphseq.graph.models.ncn.explanation import Explanation, explain_pair
 from graphseq.graph.models.ncn.predictor import PairPredictor
@@ -55,6 +57,7 @@ class LinkModel(nn.Module):
         edge_label_index: Tensor,
         edge_label: Tensor | None = None,
         depth: int | None = None,
+        states: Tensor | None = None,
     ) -> Tensor:
         """Logits of pairs, or the loss.
 
@@ -64,20 +67,28 @@ class LinkModel(nn.Module):
             edge_label_index: int64 ``[2, B]``, the pairs.
             edge_label: ``[B]``, 1 for links and 0 for others.
             depth: completions nested in each other, instead of the model's own number.
+            states: node states ``[N, H]`` that :meth:`encode` gave, instead of computing them.
 
         Returns:
             Logits ``[B]``; with ``edge_label`` the sum over the pairs of the binary cross-entropy,
             whose gradients are computed at once, block by block.
+
+        Raises:
+            TypeError: if an argument is of the wrong type, or no tensor.
+            ValueError: if it is of the wrong shape, a node is outside the graph, a label is neither
+                0 nor 1, or the model nests no completions of that number.
         """
         csr = self.prepare(x, graph)
         pairs = check_pairs(type(self).__name__, csr, edge_label_index, "edge_label_index")
-        if edge_label is not None and edge_label.shape != pairs.shape[1:]:
-            raise ValueError(
-                f"{type(self).__name__}: edge_label has shape {tuple(edge_label.shape)}, expected "
-                f"[{pairs.size(1)}]; one per pair"
-            )
-        h = self.encoder(x, csr)  # [N, H]
+        if edge_label is not None:
+            _check_labels(type(self).__name__, edge_label, pairs.size(1))
+        h = self.encoder(x, csr) if states is None else states  # [N, H]
         return self.predictor(h, csr, pairs, edge_label, self.checked_depth(depth))
+
+    def encode(self, x: Tensor | CSR | None, graph: Tensor | Adjacency) -> Tensor:
+        """Node states ``[N, H]``, which ``forward`` takes back; arguments as there."""
+        h: Tensor = self.encoder(x, self.prepare(x, graph))
+        return h
 
     def prepare(self, x: Tensor | CSR | None, graph: Tensor | Adjacency) -> CSR:
         """The graph as an undirected, simple adjacency of as many nodes as ``x`` has."""
@@ -88,7 +99,16 @@ class LinkModel(nn.Module):
         return undirected(graph, num_nodes)
 
     def checked_depth(self, depth: int | None) -> int:
-        """The number of completions to nest; models without completion have 0."""
+        """The number of completions to nest; models without completion have 0.
+
+        Raises:
+            ValueError: if the model cannot nest so many.
+        """
+        if depth not in (None, 0):
+            raise ValueError(
+                f"{type(self).__name__}: depth is {depth}, but this model completes nothing; leave "
+                "depth out, or use NCNC"
+            )
         return 0
 
     @torch.no_grad()
@@ -119,6 +139,20 @@ class LinkModel(nn.Module):
             self.train(training)
 
 
+def _check_labels(where: str, labels: Tensor, num_pairs: int) -> None:
+    check_tensor(where, "edge_label", labels)
+    if labels.shape != (num_pairs,):
+        raise ValueError(
+            f"{where}: edge_label has shape {tuple(labels.shape)}, expected [{num_pairs}]; one per "
+            "pair"
+        )
+    wrong = labels[(labels != 0) & (labels != 1)]
+    if wrong.numel():
+        raise ValueError(
+            f"{where}: edge_label contains {wrong[0].item()}; pass 1 for links and 0 for others"
+        )
+
+
 def own_arguments(scope: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments in a constructor's ``locals()``, taken before it defines anything else."""
     return {name: v for name, v in scope.items() if name != "self" and not name.startswith("__")}
@@ -132,6 +166,8 @@ def encoder_of(arguments: Mapping[str, Any]) -> GraphEncoder:
 
 def head_of(arguments: Mapping[str, Any], pools: Sequence[int]) -> PairHead:
     """The networks on pairs by a model's arguments, with pools of these widths."""
+    if not math.isfinite(arguments["beta"]):
+        raise ValueError(f"beta is {arguments['beta']}; pass a finite number")
     return PairHead(
         arguments["hidden_channels"],
         p=arguments["pair_dropout"],

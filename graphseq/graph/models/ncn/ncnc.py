@@ -22,6 +22,9 @@ pi        ``prior``          factor of the odds; or learned for each pair
 ========  =================  ==========================================
 """
 
+import math
+from collections.abc import Mapping
+
 from graphseq.graph.models.ncn.completion import CompletionPredictor
 from graphseq.graph.models.ncn.link_model import LinkModel, encoder_of, head_of, own_arguments
 from graphseq.graph.models.ncn.predictor import CHUNK
@@ -42,6 +45,11 @@ class NCNC(LinkModel):
 
     The defaults are the paper's for PubMed. The calibration, the numbers of samples and the depth
     are attributes that may be changed later, on a trained model, too.
+
+    Left out: the authors' switch ``increasealpha``, which lets alpha rise from 0 to 1 between
+    epochs 5 and 15. No published command uses it, and the weights of the best epoch would be scored
+    and saved with another alpha than they were trained with. In a loop of your own, set ``alpha``
+    before each epoch.
 
     Args:
         in_channels: number of node features F; None for nodes without features.
@@ -138,7 +146,15 @@ class NCNC(LinkModel):
         chunk_size: int = CHUNK,
     ) -> None:
         arguments = own_arguments(locals())
-        _check(depth, alpha, prior, train_samples, eval_samples, chunk_size)
+        _check_depth(depth)
+        _check(
+            {"alpha": alpha, "prior": prior, "scale": scale, "offset": offset},
+            {
+                "train_samples": train_samples,
+                "eval_samples": eval_samples,
+                "chunk_size": chunk_size,
+            },
+        )
         encoder = encoder_of(arguments)
         head = head_of(arguments, pools=[hidden_channels])
         predictor = CompletionPredictor(
@@ -157,10 +173,7 @@ class NCNC(LinkModel):
         super().__init__(encoder, predictor, arguments)
 
     def checked_depth(self, depth: int | None) -> int:
-        depth = self.depth if depth is None else depth
-        if depth < 0:
-            raise ValueError(f"NCNC: depth is {depth}; pass 0 or more completions")
-        return depth
+        return _check_depth(self.depth if depth is None else depth)
 
     def unused_parameters(self) -> dict[str, str]:
         """The network of the learned prior, where that is fixed or nothing is completed."""
@@ -171,19 +184,18 @@ class NCNC(LinkModel):
         return {f"predictor.prior.{name}": why for name in names}
 
 
-def _check(
-    depth: int,
-    alpha: float,
-    prior: float,
-    train_samples: int | None,
-    eval_samples: int | None,
-    chunk_size: int,
-) -> None:
-    for name, value in (("depth", depth), ("alpha", alpha), ("prior", prior)):
-        if not value >= 0:
+def _check_depth(depth: int) -> int:
+    if not isinstance(depth, int) or depth < 0:
+        raise ValueError(f"NCNC: depth is {depth}; pass a whole number of completions, 0 or more")
+    return depth
+
+
+def _check(calibration: Mapping[str, float], counts: Mapping[str, int | None]) -> None:
+    for name, value in calibration.items():
+        if not math.isfinite(value):
+            raise ValueError(f"NCNC: {name} is {value}; pass a finite number")
+        if value < 0 and name in ("alpha", "prior"):
             raise ValueError(f"NCNC: {name} is {value}; pass 0 or more")
-    for name, count in (
-        ("train_samples", train_samples), ("eval_samples", eval_samples), ("chunk_size", chunk_size)
-    ):  # fmt: skip
+    for name, count in counts.items():
         if count is not None and count < 1:
             raise ValueError(f"NCNC: {name} is {count}; pass 1 or more")
