@@ -55,6 +55,7 @@ def tiny_links(like: str, seed: int) -> LinkData:
         test_negative=pairs(*each),
         metric=metrics.get(like, "hits@100"),
         name="tiny",
+        multigraph=True,  # drawn links repeat
     )
 
 

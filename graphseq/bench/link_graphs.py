@@ -45,4 +45,5 @@ def _random(name: str) -> LinkData:
         test=pairs(parts[2]),
         test_negative=pairs(parts[2]),
         name=f"random {name} shape",
+        multigraph=True,
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from graphseq.graph.adjacency import Adjacency
+from graphseq.graph.checks import check_tensor
 from graphseq.graph.csr import CSR
 from graphseq.graph.ops import LinkRemoval
 
@@ -26,7 +27,8 @@ class LinkData:
             of an embedding table for each node, int64; or None: a row of its own for every node.
         num_nodes: Number of nodes N.
         train: Links to learn from, which are the known graph; each listed once, in any direction.
-            Repeated links (papers by the same two authors in different years) stay.
+            Repeated links (papers by the same two authors in different years) stay, see
+            ``multigraph``.
         val: Links that choose the epoch and the hyper-parameters.
         val_negative: Pairs that ``val`` is ranked against: one list for all, or K for each.
         test: Links that are only scored.
@@ -37,6 +39,8 @@ class LinkData:
         train_year: Year of each training link, or None.
         num_embeddings: Rows of the embedding table where ``x`` is not features; as many as needed
             where it is None.
+        multigraph: Repeated training links are meant, each is an event of its own. Otherwise
+            training warns of them, for hiding one copy leaves the others visible.
 
     Shape:
         - x: ``[N, F]`` or ``[N]``
@@ -63,6 +67,7 @@ class LinkData:
     train_weight: Tensor | None = None
     train_year: Tensor | None = None
     num_embeddings: int | None = None
+    multigraph: bool = False
 
     def __post_init__(self) -> None:
         self._check_x()
@@ -72,6 +77,8 @@ class LinkData:
             self._check_negatives(part)
         for part in ("train_weight", "train_year"):
             values = getattr(self, part)
+            if values is not None:
+                check_tensor(self.name, part, values)
             if values is not None and values.shape != self.train.shape[1:]:
                 raise ValueError(
                     f"{self.name}: {part} must be [{self.train.shape[1]}], one per training link, "
@@ -86,6 +93,8 @@ class LinkData:
 
     def _check_x(self) -> None:
         x, rows = self.x, self.num_embeddings
+        if x is not None and not isinstance(x, CSR):
+            check_tensor(self.name, "x", x)
         if x is not None and x.shape[0] != self.num_nodes:
             raise ValueError(
                 f"{self.name}: x has {x.shape[0]} rows but the graph has {self.num_nodes} nodes; "
@@ -113,6 +122,7 @@ class LinkData:
             )
 
     def _check_pairs(self, part: str, pairs: Tensor) -> None:
+        check_tensor(self.name, part, pairs)
         negative = part.endswith("negative")
         dtypes = (torch.int64, torch.int32) if negative else (torch.int64,)
         if pairs.dtype not in dtypes:

@@ -51,6 +51,7 @@ def ogbl_ddi(*, root: str | None = None, download: bool = False) -> LinkData:
         metric="hits@20",
         name=DDI.name,
         num_embeddings=num_nodes + 1,
+        multigraph=True,  # as OGB lists them
     )
 
 
@@ -132,6 +133,7 @@ def _with_features(
         metric=metric,
         name=release.name,
         num_embeddings=num_embeddings,
+        multigraph=True,  # as OGB lists them: in collab links repeat
     )
 
 

@@ -43,7 +43,7 @@ def links_from_arrays(
 
     Args:
         edges: All links, of which some are drawn to be found; or, if ``val`` and ``test`` are
-            links, those to learn from. Directions do not matter.
+            links, those to learn from. Directions and repetitions do not matter.
         x: Features, numbers of any type, they become float32; or one whole number per node, its row
             of an embedding table; or None: each node has a row of its own.
         num_nodes: Number of nodes N; None means one per row of ``x``, or else the largest id plus
@@ -128,17 +128,11 @@ def _complete(
     pairs: dict[str, Tensor], num_nodes: int, num: int | None, seed: int, name: str
 ) -> dict[str, Any]:
     """The given parts, with negatives drawn where there are none."""
-    parts = {"train": pairs["edges"], **{part: pairs[part] for part in pairs if part != "edges"}}
+    # Each training link once: of two copies, target-link removal would leave one to be seen.
+    parts = {part: pairs[part] for part in pairs if part != "edges"}
+    parts["train"] = _known([pairs["edges"]], num_nodes)
     links = _known([parts[part] for part in ("train", "val", "test")], num_nodes)
-    train = _keys(_known([parts["train"]], num_nodes), num_nodes)
-    for part in ("val", "test"):
-        known = np.isin(_keys(parts[part].sort(dim=0).values, num_nodes), train).sum()
-        if known:
-            warnings.warn(
-                f"{name}: {known} of {parts[part].shape[1]} {part} links are training links too; "
-                "a model that remembers finds them",
-                stacklevel=3,
-            )
+    _warn_of_overlaps(parts, links, num_nodes, name)
     missing = [part for part in ("val", "test") if f"{part}_negative" not in parts]
     if missing:
         num = _enough(num, parts["test"].shape[1], len(missing), links, num_nodes)
@@ -147,6 +141,27 @@ def _complete(
         for part, negative in zip(missing, drawn.split(num, dim=1), strict=True):
             parts[f"{part}_negative"] = negative.contiguous()
     return parts
+
+
+def _warn_of_overlaps(parts: dict[str, Tensor], links: Tensor, num_nodes: int, name: str) -> None:
+    """What is listed in two places where it should be in one."""
+    train, every = _keys(parts["train"], num_nodes), _keys(links, num_nodes)
+    for part in ("val", "test"):
+        known = np.isin(_keys(parts[part].sort(dim=0).values, num_nodes), train).sum()
+        if known:
+            warnings.warn(
+                f"{name}: {known} of {parts[part].shape[1]} {part} links are training links too; "
+                "a model that remembers finds them",
+                stacklevel=4,
+            )
+        negative = parts.get(f"{part}_negative", links[:, :0])
+        linked = np.isin(_keys(negative.sort(dim=0).values, num_nodes), every).sum()
+        if linked:
+            warnings.warn(
+                f"{name}: {linked} of {negative[0].numel()} pairs in {part}_negative are links; a "
+                "model that is right about them is marked down",
+                stacklevel=4,
+            )
 
 
 def _known(parts: list[Tensor], num_nodes: int) -> Tensor:

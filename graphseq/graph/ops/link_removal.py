@@ -50,6 +50,11 @@ class LinkRemoval:
         csr, self._copies = simple_graph(source, target, num_nodes)
         self.adjacency = Adjacency(csr)
 
+    @property
+    def num_repeated(self) -> int:
+        """How many links are listed more than once, in one direction or in both."""
+        return 0 if self._copies is None else int((self._copies > 1).sum()) // 2
+
     def without(self, index: Tensor) -> Adjacency:
         """The graph of the other training links.
 

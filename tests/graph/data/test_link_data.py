@@ -123,3 +123,12 @@ def test_refuses(changes, error, words):
     with pytest.raises(error, match=words) as caught:
         make(**changes)
     assert str(caught.value).startswith("graph: ")
+
+
+@pytest.mark.parametrize("part", ["x", "train", "val_negative", "train_weight"])
+def test_arrays_and_lists_are_refused_with_a_remedy(part):
+    value = torch.ones(7) if part == "train_weight" else GOOD[part]
+    with pytest.raises(TypeError, match=rf"graph: {part} is a ndarray; .*torch.from_numpy\({part}"):
+        make(**{part: value.numpy()})
+    with pytest.raises(TypeError, match=rf"graph: {part} is a list; pass a tensor, torch.tensor"):
+        make(**{part: value.tolist()})

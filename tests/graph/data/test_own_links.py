@@ -7,6 +7,7 @@ from scipy.sparse import csr_matrix
 
 from graphseq.graph.csr import CSR
 from graphseq.graph.data import links_from_arrays
+from graphseq.graph.ops import is_edge
 
 pytestmark = pytest.mark.usefixtures("generators_untouched")
 
@@ -43,7 +44,7 @@ def test_how_many_negatives():
 
 def test_given_split():
     data = links_from_arrays(TRAIN, num_nodes=N, val=VAL, test=TEST, metric="hits@10")
-    assert torch.equal(data.train, torch.from_numpy(TRAIN))  # as listed
+    assert data.train.tolist() == [[0, 1, 2], [1, 2, 3]]  # one direction of each
     assert torch.equal(data.val, torch.from_numpy(VAL))
     assert data.adjacency.num_edges == 2 * 3
     known = as_set(torch.cat([data.train, data.val, data.test], 1))
@@ -62,6 +63,24 @@ def test_given_negatives():
     assert data.num_nodes == 6
     data = links_from_arrays(TRAIN, val=VAL, test=TEST, val_negative=shared, metric="mrr")
     assert data.test_negative.shape == (2, 9)  # all there are
+
+
+def test_both_directions_of_a_given_split_leave_no_target_to_be_seen():
+    links = links_from_arrays(EDGES, num_nodes=N, val=0.1, test=0.1, metric="mrr")
+    both = torch.cat([links.train, links.train.flip(0)], 1)  # PyG's edge_index
+    data = links_from_arrays(both, num_nodes=N, val=links.val, test=links.test, metric="mrr")
+    assert data.removal.num_repeated == 0
+    graph = data.removal.without(torch.arange(64))
+    assert not is_edge(graph.csr, data.train[:, :64]).any()
+
+
+def test_given_negatives_that_are_links_are_a_warning():
+    negative = np.array([[0, 1, 3, 4], [5, 0, 4, 2]])  # (1, 0) is trained on, (3, 4) tested
+    given = {"val": VAL, "test": TEST, "metric": "mrr", "name": "mine"}
+    with pytest.warns(UserWarning, match="mine: 2 of 4 pairs in val_negative are links; a model"):
+        links_from_arrays(TRAIN, **given, val_negative=negative)
+    with pytest.warns(UserWarning, match="mine: 4 of 8 pairs in test_negative are links"):
+        links_from_arrays(TRAIN, **given, test_negative=negative[:, None].repeat(2, 1))
 
 
 def test_features_and_tables():
