@@ -55,12 +55,15 @@ def with_leaves(experiment: Experiment, values: Mapping[str, Any]) -> Experiment
 
 
 def differences(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """One phrase for each setting that differs and that can change a result."""
+    """One phrase for each setting that differs and that can change a result.
+
+    An argument that came later and is left at None means what it was before there was one.
+    """
     absent = "absent"
     return [
         f"{path} was {recorded.get(path, absent)!r} and is now {current.get(path, absent)!r}"
         for path in dict.fromkeys([*recorded, *current])
-        if path not in ELSEWHERE and recorded.get(path, absent) != current.get(path, absent)
+        if path not in ELSEWHERE and recorded.get(path) != current.get(path)
     ]
 
 

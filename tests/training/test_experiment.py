@@ -164,6 +164,12 @@ def test_differences_ignore_where_data_lie() -> None:
     assert differences(old, new) == ["task.lr was 'absent' and is now 2"]
 
 
+def test_an_argument_that_came_later_and_is_not_given_is_no_difference() -> None:
+    old, new = {"task.lr": 1}, {"task.lr": 1, "task.later": None}
+    assert differences(old, new) == differences(new, old) == []
+    assert differences(old, {**new, "task.later": 3}) == ["task.later was 'absent' and is now 3"]
+
+
 def test_find_experiments_by_file_and_name() -> None:
     assert [e.name for e in find_experiments(str(IDEA))] == ["line", "line_fixed"]
     (one,) = find_experiments(f"{IDEA}:line_fixed")

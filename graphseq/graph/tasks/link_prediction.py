@@ -7,7 +7,7 @@ not be visible: the model sees the graph without the links of its own batch (tar
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,24 +16,19 @@ from torch.optim import Adam, Optimizer
 from graphseq.graph.adjacency import Adjacency
 from graphseq.graph.data import LinkData
 from graphseq.graph.metrics import ranking_metrics
-from graphseq.graph.ops import LinkRemoval, sample_non_edges
+from graphseq.graph.ops import LinkRemoval
+from graphseq.graph.tasks.link_batches import (
+    Negatives,
+    Pairs,
+    scored_batch,
+    seeded,
+    training_batches,
+)
+from graphseq.graph.tasks.link_checks import check_model, check_options, warn_of_copies
 from graphseq.training import Loss, Shard, Stage, Task
 
-Negatives = Literal["non_edges", "destinations"]
 HITS = ("hits@20", "hits@50", "hits@100")
 SCORES = (*HITS, "mrr", "auc")
-
-
-class Pairs(NamedTuple):
-    """This rank's share of a batch, and the links that the whole batch hides.
-
-    ``positive`` is ``[2, P]``, ``negative`` ``[2, M]`` or ``[2, P, K]``, ``hidden`` the positions
-    of the whole batch's positives in ``data.train``, on every rank the same.
-    """
-
-    positive: Tensor
-    negative: Tensor
-    hidden: Tensor | None = None
 
 
 class LinkPrediction(Task):
@@ -57,20 +52,28 @@ class LinkPrediction(Task):
             each link's source with a uniform node, which may be linked to it (ogbl-citation2).
         remove_targets: hide the links of a batch from the model.
         strict_removal: where a link occurs several times in the data, hide all copies rather than
-            those in the batch.
+            those in the batch. Copies that stay visible are a warning, unless
+            :attr:`LinkData.multigraph` says that they are meant.
         use_val_edges: add the validation links to the graph when the test split is scored, as
             OGB allows for ogbl-collab.
         pretrain_epochs: first train so many epochs without completion and, with the best of those
             weights, go on with it (models whose forward takes ``depth``). 0 trains in one stage.
         pretrain_lr: learning rate of that first stage; None means ``lr``.
-        freeze_encoder: after pre-training the encoder stays as it is.
+        pretrain_batch_size: its batches; None means ``batch_size``.
+        pretrain_evaluate_every: epochs between its evaluations; None means ``evaluate_every``.
+        freeze_encoder: after pre-training the encoder stays as it is, and only ``model.predictor``
+            is trained. If targets are removed, each batch has node states of its own graph, with
+            the encoder's dropout; if not, they are constants that are computed once an epoch,
+            without dropout (models with ``encode(x, graph)`` whose forward takes ``states``).
         epochs: of training, or of completion after pre-training.
         evaluate_every: epochs between two evaluations.
         max_norm: gradient norm at which encoder and predictor are clipped, each by itself.
         seed: of the order and the negatives.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of its range, or says how to pre-train or to freeze when
+            nothing is pre-trained.
+        TypeError: if the model lacks what an option needs.
     """
 
     def __init__(
@@ -87,6 +90,8 @@ class LinkPrediction(Task):
         use_val_edges: bool = False,
         pretrain_epochs: int = 0,
         pretrain_lr: float | None = None,
+        pretrain_batch_size: int | None = None,
+        pretrain_evaluate_every: int | None = None,
         freeze_encoder: bool = False,
         epochs: int = 100,
         evaluate_every: int = 1,
@@ -94,17 +99,20 @@ class LinkPrediction(Task):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"LinkPrediction: batch_size is {batch_size}; pass 1 or more")
-        if negatives not in ("non_edges", "destinations"):
-            raise ValueError(
-                f'LinkPrediction: negatives is {negatives!r}; use "non_edges" or "destinations"'
-            )
+        first = {
+            "pretrain_lr": pretrain_lr,
+            "pretrain_batch_size": pretrain_batch_size,
+            "pretrain_evaluate_every": pretrain_evaluate_every,
+            "freeze_encoder": freeze_encoder,
+        }
+        check_options(negatives, pretrain_epochs, {"batch_size": batch_size}, first)
+        check_model(model, pretrain_epochs > 0, freeze_encoder, remove_targets)
         self.model = model
         self.data = data
         self.lr = lr
         self.encoder_lr = lr if encoder_lr is None else encoder_lr
         self.batch_size = min(batch_size, data.train.size(1))
+        self.pretrain_batch_size = min(pretrain_batch_size or batch_size, data.train.size(1))
         self.negatives = negatives
         self.remove_targets = remove_targets
         self.strict_removal = strict_removal
@@ -114,11 +122,13 @@ class LinkPrediction(Task):
         self.freeze_encoder = freeze_encoder
         self.epochs = epochs
         self.evaluate_every = evaluate_every
+        self.pretrain_evaluate_every = pretrain_evaluate_every or evaluate_every
         self.max_norm = max_norm
         self.seed = seed
         self.removal: LinkRemoval | None = None
         self.graph: Adjacency | None = None
         self.test_graph: Adjacency | None = None
+        self._states: Tensor | None = None  # of a constant encoder, for one epoch
 
     def prepare(self, device: torch.device) -> None:
         dtype = next((p.dtype for p in self.model.parameters()), torch.float32)
@@ -129,25 +139,39 @@ class LinkPrediction(Task):
         self.removal = self.data.removal
         if self.strict_removal:
             self.removal = LinkRemoval(self.data.train, self.data.num_nodes, strict=True)
+        elif self.remove_targets and self._learns:
+            warn_of_copies(self.data)
         self.graph = self.test_graph = self.removal.adjacency
         if self.use_val_edges:
             known = torch.cat([self.data.train, self.data.val], dim=1)
             self.test_graph = LinkRemoval(known, self.data.num_nodes).adjacency
+
+    @property
+    def _learns(self) -> bool:
+        return next(self.model.parameters(), None) is not None
 
     def stages(self) -> Sequence[Stage]:
         """Training, after pre-training where asked for; heuristics are evaluated once."""
         main = f"val/{self.data.metric}"
         others = [f"val/{name}" for name in HITS] if "hits" in main else []
         monitors = (main, *(name for name in others if name != main))
-        if next(self.model.parameters(), None) is None:
+        if not self._learns:
             return [Stage("score", epochs=0, monitors=monitors)]
-        norms = None if self.max_norm is None else tuple(self.max_norm for _ in self._groups(""))
-        each = self.evaluate_every
-        training = Stage("train", self.epochs, monitors, evaluate_every=each, max_norm=norms)
-        if not self.pretrain_epochs:
-            return [training]
-        first = Stage("pretrain", self.pretrain_epochs, monitors, each, max_norm=norms)
-        return [first, training]
+        parts = [("train", self.epochs, self.evaluate_every)]
+        if self.pretrain_epochs:
+            parts.insert(0, ("pretrain", self.pretrain_epochs, self.pretrain_evaluate_every))
+        return [
+            Stage(name, epochs, monitors, evaluate_every=each, max_norm=self._norms(name))
+            for name, epochs, each in parts
+        ]
+
+    def _norms(self, stage: str) -> tuple[float, ...] | None:
+        limit = self.max_norm
+        return None if limit is None else tuple(limit for _ in self._groups(stage))
+
+    def _is_frozen(self, stage: str) -> bool:
+        """Whether a stage trains the predictor alone."""
+        return self.freeze_encoder and stage == "train"
 
     def _groups(self, stage: str) -> list[dict[str, object]]:
         """Adam's groups: the encoder's parameters, if there are any, and the others."""
@@ -155,47 +179,32 @@ class LinkPrediction(Task):
         own = [] if encoder is None else [p for p in encoder.parameters() if p.requires_grad]
         mine = set(own)
         rest = [p for p in self.model.parameters() if p.requires_grad and p not in mine]
-        frozen = stage == "train" and self.freeze_encoder and self.pretrain_epochs > 0
-        rates = 0.0 if frozen else self.encoder_lr, self.lr
-        if stage == "pretrain":
-            rates = rates[0], self.pretrain_lr
-        groups = zip((own, rest), rates, strict=True)
-        return [{"params": params, "lr": lr} for params, lr in groups if params]
+        lr = self.pretrain_lr if stage == "pretrain" else self.lr
+        groups: list[dict[str, object]] = [{"params": rest, "lr": lr}] if rest else []
+        if own and not self._is_frozen(stage):
+            groups.insert(0, {"params": own, "lr": self.encoder_lr})
+        return groups
+
+    def _unit(self, stage: Stage) -> str:
+        """What a stage trains; ``fit`` computes no gradient for the rest."""
+        return "model.predictor" if self._is_frozen(stage.name) else "model"
 
     def optimizers(self, stage: Stage) -> dict[str, Optimizer]:
-        return {"model": Adam(self._groups(stage.name), fused=True)}
+        return {self._unit(stage): Adam(self._groups(stage.name), fused=True)}
 
     def batches(self, split: str, stage: Stage, epoch: int, shard: Shard) -> Iterable[Pairs]:
         """Training batches of links and drawn non-edges; one batch of all pairs otherwise."""
         data = self.data
         if split != "train":
-            parts = {
-                "val": (data.val, data.val_negative),
-                "test": (data.test, data.test_negative),
-            }
-            positive, negative = (_share(pairs, shard) for pairs in parts[split])
-            return [Pairs(positive, negative)]
-        return self._training_batches(stage, epoch, shard)
-
-    def _training_batches(self, stage: Stage, epoch: int, shard: Shard) -> Iterator[Pairs]:
-        train = self.data.train
+            parts = {"val": (data.val, data.val_negative), "test": (data.test, data.test_negative)}
+            return [scored_batch(*parts[split], shard)]
+        self._states = None  # weights may have changed since
         number = 2 * epoch + (stage.name == "pretrain")  # draws of the two stages differ
-        generator = torch.Generator().manual_seed(_mix(self.seed, number))
-        order = torch.randperm(train.size(1), generator=generator)
-        negative = self._draw_negatives(generator)
-        for begin in range(0, train.size(1) - self.batch_size + 1, self.batch_size):
-            whole = order[begin : begin + self.batch_size].to(train.device)
-            own = shard.take(whole)
-            yield Pairs(train[:, own], negative[:, own], whole)
+        generator = seeded(self.seed, number)
+        return training_batches(data, self.negatives, self._size(stage), generator, shard)
 
-    def _draw_negatives(self, generator: torch.Generator) -> Tensor:
-        """One pair for each training link, ``[2, E]``."""
-        train, num_nodes = self.data.train, self.data.num_nodes
-        if self.negatives == "destinations":
-            target = torch.randint(num_nodes, train.shape[1:], generator=generator)
-            return torch.stack([train[0], target.to(train.device)])
-        assert self.graph is not None
-        return sample_non_edges(self.graph.csr, train.size(1), generator)
+    def _size(self, stage: Stage) -> int:
+        return self.pretrain_batch_size if stage.name == "pretrain" else self.batch_size
 
     def losses(self, batch: Pairs, stage: Stage) -> Iterator[Loss]:
         graph = self.graph
@@ -206,12 +215,25 @@ class LinkPrediction(Task):
         pairs = torch.cat([batch.positive, batch.negative], dim=1)
         labels = torch.zeros(pairs.size(1), device=pairs.device)
         labels[: batch.positive.size(1)] = 1.0
-        total = self.model(self.data.x, graph, pairs, labels, **self._depth(stage))
+        options = {**self._depth(stage), **self._constant_states(stage)}
+        total = self.model(self.data.x, graph, pairs, labels, **options)
         # The mean over links plus the mean over as many others, see Shard.mean.
-        yield Loss(total * (self.shard.size / self.batch_size))
+        yield Loss(total * (self.shard.size / self._size(stage)), self._unit(stage))
 
-    def _depth(self, stage: Stage) -> dict[str, int]:
+    def _depth(self, stage: Stage) -> dict[str, Any]:
         return {"depth": 0} if stage.name == "pretrain" else {}
+
+    def _constant_states(self, stage: Stage) -> dict[str, Any]:
+        """What a frozen encoder says of the one graph that all batches see."""
+        if self.remove_targets or not self._is_frozen(stage.name):
+            return {}
+        if self._states is None:
+            model: Any = self.model
+            model.encoder.eval()
+            with torch.no_grad():
+                self._states = model.encode(self.data.x, self.graph)
+            model.encoder.train()
+        return {"states": self._states}
 
     def predict(self, batch: Pairs, split: str, stage: Stage, final: bool) -> dict[str, Tensor]:
         graph = self.test_graph if split == "test" else self.graph
@@ -224,13 +246,3 @@ class LinkPrediction(Task):
     def metrics(self, predictions: dict[str, Tensor], split: str, stage: Stage) -> dict[str, float]:
         names = dict.fromkeys((self.data.metric, *SCORES))
         return ranking_metrics(names, predictions["positive"], predictions["negative"])
-
-
-def _share(pairs: Tensor, shard: Shard) -> Tensor:
-    """This rank's columns of ``[2, B, ...]``."""
-    return shard.take(pairs.transpose(0, 1)).transpose(0, 1)
-
-
-def _mix(seed: int, number: int) -> int:
-    """One seed from two numbers, different for different pairs as far as 64 bits allow."""
-    return (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + 1) % 2**63

@@ -1,6 +1,8 @@
 """Link prediction: what a batch hides, what it draws, and that ranks add up to one process."""
 
 import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +15,8 @@ from graphseq.graph.data import LinkData
 from graphseq.graph.metrics import hits
 from graphseq.graph.ops import is_edge
 from graphseq.graph.tasks import LinkPrediction
-from graphseq.graph.tasks.link_prediction import Pairs
-from graphseq.training import Shard
+from graphseq.graph.tasks.link_batches import Pairs
+from graphseq.training import Loss, Shard, Stage
 
 N = 30
 
@@ -44,6 +46,49 @@ class Dot(nn.Module):
         if edge_label is None:
             return logits
         return F.binary_cross_entropy_with_logits(logits, edge_label, reduction="sum")
+
+
+class Scale(nn.Module):
+    """The predictor of :class:`Parts`; it notes the states that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.seen: list[Tensor] = []
+
+    def forward(self, h: Tensor, pairs: Tensor, labels: Tensor | None) -> Tensor:
+        self.seen.append(h)
+        left, right = h[pairs]
+        logits = self.scale * (left * right).sum(1)
+        if labels is None:
+            return logits
+        return F.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+
+
+class Parts(nn.Module):
+    """An encoder with dropout and a predictor, and nothing beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 8))
+        self.predictor = Scale()
+
+    def encode(self, x: Tensor, graph: Adjacency) -> Tensor:
+        h: Tensor = self.encoder(x)
+        return h + torch.sparse.mm(graph.csr.to_torch(h.dtype), h)
+
+    def forward(
+        self,
+        x: Tensor,
+        graph: Adjacency,
+        edge_label_index: Tensor,
+        edge_label: Tensor | None = None,
+        depth: int = 1,
+        states: Tensor | None = None,
+    ) -> Tensor:
+        h = self.encode(x, graph) if states is None else states
+        out: Tensor = self.predictor(h, edge_label_index, edge_label)
+        return out
 
 
 class Count(nn.Module):
@@ -255,20 +300,124 @@ def test_a_heuristic_is_scored_and_not_trained(data: LinkData) -> None:
 
 
 def test_two_stages_pretrain_without_completion_and_keep_the_encoder(data: LinkData) -> None:
-    task = make(data, pretrain_epochs=2, freeze_encoder=True, lr=0.01)
+    task = make(data, Parts(), pretrain_epochs=2, freeze_encoder=True, lr=0.01)
     first, second = task.stages()
     assert (first.name, first.epochs, second.name) == ("pretrain", 2, "train")
-    before = task.model.encoder.weight.clone()
+    before = task.model.encoder[1].weight.clone()
     fit(task, Budget(epochs=0))
-    assert torch.equal(before, task.model.encoder.weight)  # a budget replaces both stages
+    assert torch.equal(before, task.model.encoder[1].weight)  # a budget replaces both stages
     weights = []
     for epochs in (1, 3):
-        task = make(data, pretrain_epochs=2, freeze_encoder=True, lr=0.01, epochs=epochs)
+        task = make(data, Parts(), pretrain_epochs=2, freeze_encoder=True, lr=0.01, epochs=epochs)
         fit(task)
-        weights.append(task.model.encoder.weight.detach().clone())
-        assert {depth for _, depth in task.model.seen} == {0, 1}
+        weights.append(task.model.encoder[1].weight.detach().clone())
     assert torch.equal(*weights)
     assert not torch.equal(weights[0], before)
+    task = make(data, pretrain_epochs=1, epochs=1)
+    fit(task)
+    assert {depth for _, depth in task.model.seen} == {0, 1}
+
+
+def test_a_frozen_encoder_costs_no_gradient_and_is_free_again_afterwards(data: LinkData) -> None:
+    task = make(data, Parts(), pretrain_epochs=1, freeze_encoder=True, epochs=1, max_norm=1.0)
+    fit(task)
+    grown = sum(h.requires_grad for h in task.model.predictor.seen)
+    assert grown == data.train.size(1) // 16  # the steps of pre-training
+    assert all(p.requires_grad for p in task.model.parameters())
+    trained = [list(task.optimizers(stage)) for stage in task.stages()]
+    assert trained == [["model"], ["model.predictor"]]
+    assert [stage.max_norm for stage in task.stages()] == [(1.0, 1.0), (1.0,)]
+
+
+def test_states_of_a_frozen_encoder_are_constants_where_no_link_is_removed(data: LinkData) -> None:
+    options = {"pretrain_epochs": 1, "freeze_encoder": True, "epochs": 2}
+    task = make(data, Parts(), remove_targets=False, **options)
+    fit(task)
+    steps, seen = data.train.size(1) // 16, task.model.predictor.seen
+    second = seen[steps + 1 : 2 * steps + 1]  # after pre-training and its evaluation
+    assert steps > 1
+    assert all(h is second[0] for h in second)
+    expected = task.model.eval().encode(data.x, data.adjacency)  # no dropout
+    torch.testing.assert_close(second[0], expected)
+    assert task.model.encoder[0].training is False
+    task = make(data, Parts(), **options)
+    fit(task)
+    second = task.model.predictor.seen[steps + 1 : 2 * steps + 1]
+    assert not torch.equal(second[0], second[1])  # another graph, another dropout
+
+
+@pytest.mark.parametrize("remove", [True, False])
+@pytest.mark.parametrize("stop", [1, 3, 8, 11, 14])
+def test_a_run_with_a_frozen_encoder_resumes_to_the_same_bits(
+    data: LinkData, tmp_path: Path, remove: bool, stop: int
+) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def task(steps: int | None) -> LinkPrediction:
+        made = make(
+            data, Parts(), pretrain_epochs=2, freeze_encoder=True, epochs=2, remove_targets=remove
+        )
+        inner, count = made.losses, iter(range(10**6))
+
+        def losses(batch: Pairs, stage: Stage) -> Iterator[Loss]:
+            if next(count) == steps:
+                raise Interrupted
+            return inner(batch, stage)
+
+        made.losses = losses  # type: ignore[method-assign]
+        return made
+
+    budget = Budget(checkpoint_seconds=0)
+    whole, resumed = task(None), task(None)
+    expected = fit(whole, budget)
+    with pytest.raises(Interrupted):
+        fit(task(stop), budget, out=tmp_path)
+    result = fit(resumed, budget, out=tmp_path, resume=True)
+    assert result.metrics == expected.metrics
+    for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_stages_have_their_own_batches_and_evaluations(data: LinkData) -> None:
+    options = {"pretrain_batch_size": 20, "pretrain_evaluate_every": 5, "evaluate_every": 2}
+    task = make(data, pretrain_epochs=1, **options)
+    first, second = task.stages()
+    assert (first.evaluate_every, second.evaluate_every) == (5, 2)
+    for stage, size in ((first, 20), (second, 16)):
+        batch = next(iter(task.batches("train", stage, 0, Shard())))
+        assert batch.positive.size(1) == size
+        (loss,) = task.losses(batch, stage)
+        graph = task.removal.without(batch.hidden)
+        positive, negative = (task.model(data.x, graph, ends) for ends in batch[:2])
+        mean = -F.logsigmoid(positive).mean() - F.logsigmoid(-negative).mean()
+        torch.testing.assert_close(loss.value, mean)
+    task = make(data, pretrain_epochs=1, evaluate_every=3)
+    assert [stage.evaluate_every for stage in task.stages()] == [3, 3]
+
+
+def test_copies_of_links_that_stay_visible_are_a_warning(data: LinkData) -> None:
+    both = torch.cat([data.train, data.train[:, :5].flip(0)], dim=1)
+    copied = dataclasses.replace(data, train=both)
+    with pytest.warns(UserWarning, match="two communities: 5 training links are listed more than"):
+        make(copied)
+    with pytest.warns(UserWarning, match="Keep one direction of each link, or pass strict_removal"):
+        make(copied)
+    for options in ({"strict_removal": True}, {"remove_targets": False}, {"model": Count()}):
+        make(copied, **options)
+    make(dataclasses.replace(copied, multigraph=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("negatives", ["non_edges", "destinations"])
+def test_a_step_on_a_gpu_takes_the_same_pairs(data: LinkData, negatives: str) -> None:
+    expected = train_batches(make(data, negatives=negatives))[0]
+    task = make(data, negatives=negatives)
+    fit(task, Budget(epochs=1, max_steps=1), device="cuda")
+    batch = train_batches(task)[0]
+    assert batch.negative.is_cuda
+    for ours, theirs in zip(batch, expected, strict=True):
+        assert torch.equal(ours.cpu(), theirs)
 
 
 def test_random_destinations_keep_their_source(data: LinkData) -> None:
@@ -284,10 +433,45 @@ def test_clipping_treats_encoder_and_predictor_apart(data: LinkData) -> None:
     assert [len(group["params"]) for group in groups] == [2, 1]
 
 
+class Plain(nn.Module):
+    """Knows of no completion."""
+
+    def forward(self, x: Tensor, graph: Adjacency, edge_label_index: Tensor) -> Tensor:
+        return x[edge_label_index[0], 0]
+
+
+class Undecided(Parts):
+    """Takes no states from outside."""
+
+    def forward(self, x, graph, edge_label_index, edge_label=None, depth=1):  # type: ignore
+        return super().forward(x, graph, edge_label_index, edge_label)
+
+
+FREEZE = {"pretrain_epochs": 1, "freeze_encoder": True}
+
+
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [({"batch_size": 0}, "batch_size is 0"), ({"negatives": "none"}, "negatives is 'none'")],
+    ("model", "options", "error", "message"),
+    [
+        (Dot, {"batch_size": 0}, ValueError, "batch_size is 0"),
+        (Dot, {"negatives": "none"}, ValueError, "negatives is 'none'"),
+        (Dot, {"pretrain_epochs": -1}, ValueError, "pretrain_epochs is -1"),
+        (Dot, {"pretrain_epochs": 1, "pretrain_batch_size": 0}, ValueError, "_batch_size is 0"),
+        (Dot, {"freeze_encoder": True}, ValueError, "freeze_encoder is True, but pretrain_epochs"),
+        (Dot, {"pretrain_lr": 0.1}, ValueError, "pretrain_lr is 0.1, but pretrain_epochs is 0"),
+        (Dot, {"pretrain_batch_size": 9}, ValueError, "pretrain_batch_size is 9, but pretrain_ep"),
+        (Dot, {"pretrain_evaluate_every": 1}, ValueError, "pretrain_evaluate_every is 1, but pre"),
+        (Plain, {"pretrain_epochs": 1}, TypeError, "pretrain_epochs needs .* takes depth=.*Plain"),
+        (Dot, FREEZE, TypeError, "freeze_encoder needs .*Dot has the parameter scale"),
+        (Undecided, {**FREEZE, "remove_targets": False}, TypeError, "takes states=.*Undecided"),
+    ],
 )
-def test_errors_name_the_argument(data: LinkData, options: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        LinkPrediction(Dot(), data, **options)
+def test_errors_name_the_argument(
+    data: LinkData,
+    model: type[nn.Module],
+    options: dict[str, object],
+    error: type[Exception],
+    message: str,
+) -> None:
+    with pytest.raises(error, match=message):
+        LinkPrediction(model(), data, **options)

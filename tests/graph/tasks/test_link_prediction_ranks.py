@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from link_ranks import MODELS, train
+from link_ranks import CASES, train
 
 SCRIPT = Path(__file__).parent / "link_ranks.py"
 
@@ -24,9 +24,9 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", CASES)
 def test_two_ranks_train_as_one_process(ranks: list[dict[str, Any]], name: str) -> None:
-    expected = train(MODELS[name])
+    expected = train(name)
     for rank in ranks:
         assert rank[name]["metrics"] == pytest.approx(expected["metrics"], abs=1e-6)
         for key, weight in expected["weights"].items():
