@@ -106,6 +106,7 @@ def _data(case: Case, shrink: int) -> LinkData:
         test_negative=negative,
         metric="mrr" if case.queries else "hits@100",
         name="random",
+        multigraph=True,  # drawn links repeat
     )
 
 
