@@ -51,6 +51,7 @@ def test_results_refuse_overrides_and_write_the_table(
     assert "only runs without overrides are kept" in capsys.readouterr().err
     assert not Path("experiments/results").exists()
     assert main(["results"]) == 0
+    assert "\n- DAGNN: " in page.read_text()
     assert "`dagnn_digits`" in page.read_text()
     assert "| experiment |" in front.read_text()
-    assert "not run" not in front.read_text()
+    assert "Declared" not in front.read_text()

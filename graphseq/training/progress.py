@@ -20,7 +20,7 @@ class Progress:
         epochs_run: Epochs done in all stages.
         stale: Evaluations of this stage since its first monitor last improved.
         first_row: Index in ``history`` where this stage begins.
-        seconds: Wall-clock time so far, over all sessions.
+        seconds: Wall-clock time so far, over all sessions; pauses inside one are included.
         training_seconds: The part of it spent in epochs and their evaluations.
         history: A row per epoch.
         best: Monitor -> best ``value`` of this stage, its ``epoch`` and its ``weights``.
@@ -111,7 +111,7 @@ class FitResult:
             validation metrics where it was evaluated, ``"seconds"`` since the start.
         best_epoch: Epoch of the last stage whose weights these are.
         epochs_run: Epochs done in all stages.
-        seconds: Wall-clock time of all sessions together.
+        seconds: Wall-clock time of all sessions together; pauses inside one are included.
         seconds_per_epoch: Mean time of an epoch with its evaluation.
         peak_memory_mb: Peak memory in MiB during the last session, see
             :func:`~graphseq.training.memory.peak_memory_mb`: resident of the process on the CPU,

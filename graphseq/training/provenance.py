@@ -29,7 +29,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: str = "cpu") -> dict[str, Any]:
-    """The processor, its cores that this process may use, the memory, and the GPU if it is used."""
+    """The processor, its cores that this process may use, torch's threads, memory, any GPU used."""
     found: dict[str, Any] = {
         "cpu": _processor(),
         "cores": len(os.sched_getaffinity(0))
@@ -45,8 +45,9 @@ def hardware(device: str = "cpu") -> dict[str, Any]:
 
 
 def hardware_line(found: dict[str, Any]) -> str:
-    """:func:`hardware` for people: ``2 cores of AMD EPYC 7B13, 8 GB``."""
-    line = f"{found['cores']} cores of {found['cpu']}, {found['memory_gb']:g} GB"
+    """:func:`hardware` for people: ``2 cores of AMD EPYC 7B13, 8 GB, 1 thread``."""
+    threads = f"{found['threads']} thread" + ("" if found["threads"] == 1 else "s")
+    line = f"{found['cores']} cores of {found['cpu']}, {found['memory_gb']:g} GB, {threads}"
     return line + (f"; {found['gpu']}, {found['gpu_memory_gb']:g} GB" if "gpu" in found else "")
 
 

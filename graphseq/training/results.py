@@ -10,6 +10,7 @@ from pathlib import Path
 from graphseq.files import atomic_write_text
 from graphseq.training.experiment import Experiment, name_of
 from graphseq.training.settings import leaves
+from graphseq.training.table import seed_count
 
 Rows = Sequence[Mapping[str, str]]
 
@@ -66,19 +67,20 @@ def read(path: Path) -> Rows:
 def markdown(
     experiments: Mapping[str, Experiment], results: Path | str, *, with_missing: bool = True
 ) -> str:
-    """The table of everything that was run, and the names of what was not."""
+    """The table of all kept results, and by model the names of experiments that have none."""
     results = Path(results)
     lines = [_line(HEADER), _line(["---"] * len(HEADER))]
-    missing = []
+    missing: dict[str, list[str]] = {}
     for name, experiment in experiments.items():
         path = results / f"{name}.csv"
         if path.is_file():
             lines.append(_line(_cells(experiment, read(path))))
         else:
-            missing.append(f"`{name}`")
+            missing.setdefault(name_of(experiment.model), []).append(f"`{name}`")
     text = "\n".join(lines)
     if missing and with_missing:
-        text += f"\n\nDeclared and not run yet: {', '.join(missing)}."
+        text += "\n\nDeclared, but without results so far:\n"
+        text += "".join(f"\n- {model}: {', '.join(names)}" for model, names in missing.items())
     return text
 
 
@@ -108,10 +110,14 @@ def _cells(experiment: Experiment, rows: Rows) -> list[str]:
         paper = f"{100 * claim.value:.1f}" + (f" ± {100 * claim.std:.1f}" if claim.std else "")
         gap = mean / 100 - claim.value
         inside = "within" if abs(gap) <= claim.tolerance else "outside"
-        difference = f"{100 * gap:+.2f} ({inside} {100 * claim.tolerance:.1f})"
+        verdict = f"{inside} {100 * claim.tolerance:.1f}"
+        # The seeds that are still to come may change it.
+        verdict = "partial" if len(rows) < len(experiment.seeds) else verdict
+        difference = f"{100 * gap:+.2f} ({verdict})"
     seconds = statistics.median(float(row["seconds"]) for row in rows)
     name = f"`{experiment.name}` ({name_of(experiment.model)})"
-    return [name, metric, f"{mean:.2f}{std}", str(len(rows)), paper, difference, f"{seconds:.1f}"]
+    seeds = seed_count(len(rows), len(experiment.seeds))
+    return [name, metric, f"{mean:.2f}{std}", seeds, paper, difference, f"{seconds:.1f}"]
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ def summarize(experiment: Experiment, records: Mapping[int, SeedRecord]) -> dict
     summary = {
         "experiment": experiment.name,
         "seeds": seeds,
+        "num_declared_seeds": len(experiment.seeds),
         "metrics": {name: _spread([r["metrics"].get(name) for r in results]) for name in metrics},
         "num_parameters": results[-1]["num_parameters"],
         "epochs": [result["epochs"] for result in results],

@@ -30,6 +30,11 @@ def spread(mean: float | None, std: float | None) -> str:
     return f"{mean:.4f}" + ("" if std is None else f" ± {std:.4f}")
 
 
+def seed_count(finished: int, declared: int) -> str:
+    """``100``; where seeds that the experiment declares are still missing, ``38 of 100``."""
+    return f"{finished} of {declared}" if finished < declared else str(finished)
+
+
 def catalog_table(experiments: Sequence[Experiment]) -> str:
     """The table of ``graphseq list``."""
     rows = []
@@ -78,7 +83,7 @@ def comparison(summaries: Mapping[str, Mapping[str, Any]]) -> str:
             rows.append(
                 (
                     name,
-                    str(len(summary["seeds"])),
+                    seed_count(len(summary["seeds"]), summary["num_declared_seeds"]),
                     metric,
                     spread(found["mean"], found["std"]),
                     spread(claim["value"], claim["std"]) if claimed else "-",

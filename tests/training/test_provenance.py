@@ -33,6 +33,14 @@ def test_hardware() -> None:
     assert "gpu" not in found
     assert hardware_line({**found, "gpu": "H", "gpu_memory_gb": 80.0}).endswith("; H, 80 GB")
     assert hardware_line(found).startswith(f"{found['cores']} cores of {found['cpu']}, ")
+    assert hardware_line({**found, "threads": 1}).endswith(" GB, 1 thread")
+    assert hardware_line({**found, "threads": 3}).endswith(" GB, 3 threads")
+
+
+def test_the_number_of_threads_is_that_of_torch() -> None:
+    for threads in (1, 2):  # put back by conftest
+        torch.set_num_threads(threads)
+        assert hardware()["threads"] == threads
 
 
 @pytest.fixture

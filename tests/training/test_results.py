@@ -1,5 +1,6 @@
 """Committed results: only finished runs with the shipped settings, and a table that adds up."""
 
+import dataclasses
 import json
 from functools import partial
 from pathlib import Path
@@ -44,9 +45,17 @@ def test_a_finished_run_is_kept_and_stands_in_the_table(tmp_path: Path) -> None:
     results.keep(finished(tmp_path / "run", leaves(line)), {"line": line}, tmp_path)
     table = results.markdown({"line": line}, tmp_path)
     assert "| 82.00 ± 1.41 | 2 | 80.0 ± 1.0 | +2.00 (within 5.0) | 4.0 |" in table
-    assert "not run" not in table
+    assert "without results" not in table
     strict = results.markdown({"line": experiment(tolerance=0.01)}, tmp_path)
     assert "+2.00 (outside 1.0)" in strict
+
+
+def test_a_row_that_lacks_seeds_says_so_and_gives_no_verdict(tmp_path: Path) -> None:
+    line = dataclasses.replace(experiment(), seeds=range(3))
+    results.keep(finished(tmp_path / "run", leaves(line)), {"line": line}, tmp_path)
+    table = results.markdown({"line": line}, tmp_path)
+    assert "| 82.00 ± 1.41 | 2 of 3 | 80.0 ± 1.0 | +2.00 (partial) | 4.0 |" in table
+    assert "within" not in table
 
 
 def test_seeds_of_another_folder_join_those_that_are_there(tmp_path: Path) -> None:
@@ -60,8 +69,18 @@ def test_seeds_of_another_folder_join_those_that_are_there(tmp_path: Path) -> No
     ]
 
 
-def test_what_was_not_run_is_said(tmp_path: Path) -> None:
-    assert "not run yet: `line`" in results.markdown({"line": experiment()}, tmp_path)
+def test_what_has_no_results_is_listed_by_model(tmp_path: Path) -> None:
+    names = ("line", "mlp", "curve")
+    models = (nn.Identity, nn.Linear, nn.Identity)
+    experiments = {
+        name: dataclasses.replace(experiment(), name=name, model=partial(model))
+        for name, model in zip(names, models, strict=True)
+    }
+    table = results.markdown(experiments, tmp_path)
+    assert table.endswith(
+        "\n\nDeclared, but without results so far:\n\n- Identity: `line`, `curve`\n- Linear: `mlp`"
+    )
+    assert "Declared" not in results.markdown(experiments, tmp_path, with_missing=False)
 
 
 def test_a_run_with_overrides_is_refused(tmp_path: Path) -> None:

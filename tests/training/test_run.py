@@ -28,7 +28,7 @@ IDEA = Path(__file__).parents[1] / "ideas" / "line.py"
 SUMMARY = {
     *("experiment", "seeds", "metrics", "num_parameters", "epochs", "seconds"),
     *("seconds_per_epoch", "peak_memory_mb", "claim", "notes", "settings", "versions", "hardware"),
-    *("commit", "command", "split_fingerprints"),
+    *("commit", "command", "split_fingerprints", "num_declared_seeds"),
 }
 
 
