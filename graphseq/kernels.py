@@ -157,12 +157,13 @@ def _code(function: Callable[..., Any]) -> list[str]:
 
 
 def _run(loop: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """Calls a compiled loop; a cache that cannot be written (full disk) costs only the saving."""
+    """Calls a compiled loop; a cache that cannot be written (full disk) costs only the saving.
+
+    Such an error comes after compiling and before running: loops do no input or output themselves.
+    """
     try:
         return loop(*args)
-    except (
-        OSError
-    ):  # raised after compiling, before running: loops themselves do no input or output
+    except OSError:
         return loop(*args)
 
 

@@ -56,7 +56,19 @@ def test_a_users_file_runs_end_to_end(capsys: pytest.CaptureFixture[str]) -> Non
     row = table[2].split()
     mean, std = (summary("runs/line")["metrics"]["test/acc"][k] for k in ("mean", "std"))
     assert row == [
-        *("line", "2", "test/acc", f"{mean:.4f}", "±", f"{std:.4f}", "0.9000", "±", "0.0100"),
+        *(
+            "line",
+            "2",
+            "of",
+            "3",
+            "test/acc",
+            f"{mean:.4f}",
+            "±",
+            f"{std:.4f}",
+            "0.9000",
+            "±",
+            "0.0100",
+        ),
         *(f"{summary('runs/line')['seconds_per_epoch']:.4f}", "21"),
     ]
     assert "graphseq eval runs/line " in out[out.index("next:") :]
@@ -114,6 +126,9 @@ def test_options_reach_the_run() -> None:
         (["train", "nothing.py"], "there is no file "),
         (["train", "my_idea.py:line", "--model.hiden", "3"], "Unrecognized options: --model.hiden"),
         (["train", "my_idea.py:line", "--model.slope", "x"], "--model.slope: could not convert"),
+        (["train", "my_idea.py:line", "--model.slope", "nan"], "model.slope is nan; give a finite"),
+        (["train", "my_idea.py:line", "--task.lr", "nan"], "task.lr is nan; give a finite number"),
+        (["train", "my_idea.py:line", "--task.lr=-inf"], "task.lr is -inf; give a finite number"),
         (["train", "my_idea.py:line", "--seeds", "0", "0"], "seeds must be different"),
         (["train", "my_idea.py:line", "--device", "tpu9"], "device='tpu9' is unknown"),
         (["train", "my_idea.py:line", "--out", "my_idea.py/x"], "cannot write my_idea.py/x"),
@@ -130,6 +145,15 @@ def test_errors_are_one_line(
     capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     assert message in error_of(capsys, *words)
+
+
+def test_a_data_folder_that_is_not_there_is_named_with_its_variable(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPHSEQ_DATA", "/nowhere/data")
+    for experiment in ("dagnn_cora", "ncn_ddi"):
+        message = error_of(capsys, "train", experiment, "--seeds", "0")
+        assert "GRAPHSEQ_DATA names /nowhere/data, which is no folder; let it name" in message
 
 
 def test_unknown_experiment_suggests_shipped_ones(capsys: pytest.CaptureFixture[str]) -> None:

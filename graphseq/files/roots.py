@@ -36,7 +36,17 @@ def search_roots(root: Path | str | None) -> list[Path]:
 
     Returns:
         ``root`` and the download folder, or :func:`data_roots` if ``root`` is None.
+
+    Raises:
+        FileNotFoundError: ``root`` is None and ``GRAPHSEQ_DATA`` names no folder: looking only
+            elsewhere, or downloading, would hide a slip of the pen.
     """
+    named = os.environ.get("GRAPHSEQ_DATA")
+    if root is None and named and not Path(named).expanduser().is_dir():
+        raise FileNotFoundError(
+            f"GRAPHSEQ_DATA names {named}, which is no folder; let it name the folder with the "
+            f"datasets, or unset it to use {cache_root() / 'data'} alone"
+        )
     return data_roots() if root is None else [Path(root).expanduser(), cache_root() / "data"]
 
 
@@ -62,7 +72,7 @@ def find(
 
     Raises:
         FileNotFoundError: The file is in none of the folders and ``download`` is False, or no
-            address is known for it.
+            address is known for it, or ``GRAPHSEQ_DATA`` names no folder.
         ValueError: ``relative`` leaves the data folder, or the download has another hash.
         OSError: The download or the writing of it failed.
     """

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,7 +71,7 @@ class Experiment:
 
     Raises:
         TypeError: an argument of a part is misspelt or missing.
-        ValueError: the name or the seeds cannot be used.
+        ValueError: the name or the seeds cannot be used, or an argument is NaN or infinite.
 
     Example:
         >>> from graphseq import DAGNN
@@ -213,19 +214,19 @@ def _check_part(experiment: str, part: str, function: object, supplied: Sequence
         close = difflib.get_close_matches(wrong[0], parameters(function)) if wrong else []
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise TypeError(f"{where} {error}{hint}") from None
-    missing = (
-        []
-        if part == "model"
-        else [
-            name
-            for name, parameter in parameters(function).items()
-            if parameter.default is parameter.empty
-            and name not in function.keywords
-            and name not in supplied
-        ]
-    )  # what a model lacks, the data may supply; build() checks that
-    if missing:
+    missing = [
+        name
+        for name, parameter in parameters(function).items()
+        if parameter.default is parameter.empty
+        and name not in function.keywords
+        and name not in supplied
+    ]
+    if missing and part != "model":  # what a model lacks, the data may supply: build() checks that
         raise TypeError(f"{where} lacks {', '.join(missing)}; add it to the partial")
     for name, value in function.keywords.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(
+                f"Experiment {experiment}: {part}.{name} is {value}; give a finite number"
+            )
         if isinstance(value, partial):
             _check_part(experiment, f"{part}.{name}", value, ())

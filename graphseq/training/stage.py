@@ -1,6 +1,7 @@
 """How long a part of a run lasts, what it watches, and how a caller shortens it."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,11 +114,11 @@ class Budget:
             ">= 1",
         )
         _require(
-            self.checkpoint_seconds >= 0,
+            0 <= self.checkpoint_seconds < math.inf,
             "Budget",
             "checkpoint_seconds",
             self.checkpoint_seconds,
-            ">= 0",
+            "finite and >= 0",
         )
 
     def apply(self, stage: Stage) -> Stage:

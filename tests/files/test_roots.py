@@ -11,6 +11,7 @@ from graphseq.files import cache_root, data_roots, fetch, find, search_roots
 def folders(tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHSEQ_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("GRAPHSEQ_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
     return tmp_path / "data", tmp_path / "cache" / "data"
 
 
@@ -55,6 +56,23 @@ def test_missing_file_names_the_place_the_folders_and_both_remedies(folders):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("kind", ["absent", "file"])
+def test_a_data_variable_that_names_no_folder_is_named_itself(folders, monkeypatch, kind):
+    data, downloads = folders
+    wrong = data / "datasets"
+    if kind == "file":
+        wrong.write_text("x")
+    put(downloads, "a.txt")  # also where the file would be found elsewhere
+    monkeypatch.setenv("GRAPHSEQ_DATA", str(wrong))
+    with pytest.raises(FileNotFoundError) as caught:
+        find("a.txt", url="https://example.org/a", download=True)
+    message = str(caught.value)
+    assert f"GRAPHSEQ_DATA names {wrong}, which is no folder; let it name" in message
+    assert f"unset it to use {downloads} alone" in message
+    assert "\n" not in message
+    assert find("a.txt", root=data) == downloads / "a.txt"  # the variable is not asked
+
+
 def test_download_goes_to_the_cache_and_only_when_asked_for(folders, monkeypatch):
     data, downloads = folders
     calls = []
@@ -70,7 +88,7 @@ def test_download_goes_to_the_cache_and_only_when_asked_for(folders, monkeypatch
     found = find("a/b.txt", url="https://example.org/b", sha256="00", download=True)
     assert found == downloads / "a/b.txt"
     assert calls == [("https://example.org/b", found, "00")]
-    assert not data.exists()
+    assert list(data.iterdir()) == []
     assert find("a/b.txt", url="https://example.org/b", download=True) == found
     assert len(calls) == 1
 

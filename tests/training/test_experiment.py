@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from graphseq.training import catalog
+from graphseq.training import Budget, catalog
 from graphseq.training.catalog import find_experiments, load_file, pick, shipped
 from graphseq.training.experiment import Claim, Experiment
 from graphseq.training.settings import differences, leaves, with_leaves
@@ -34,6 +34,16 @@ def test_misspelt_argument_names_experiment_part_and_remedy(line: Experiment) ->
         dataclasses.replace(line, data=partial(line.data.func, row=3))
     with pytest.raises(TypeError, match=r"line: task=Regression .*'lrr'"):
         dataclasses.replace(line, task=partial(line.task.func, lrr=3))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite_is_named(line: Experiment, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"line: task\.lr is {value}; give a finite number"):
+        dataclasses.replace(line, task=partial(line.task.func, lr=value))
+    with pytest.raises(
+        ValueError, match=rf"checkpoint_seconds must be finite and >= 0, got {value}"
+    ):
+        Budget(checkpoint_seconds=value)
 
 
 def test_misspelt_argument_of_a_nested_partial(line: Experiment) -> None:

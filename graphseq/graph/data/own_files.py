@@ -93,7 +93,25 @@ def existing(path: Path | str, argument: str) -> Path:
 
 
 def read_features(path: Path) -> np.ndarray | csr_matrix:
-    """One row of numbers per node, from text, npy or npz."""
+    """One row of numbers per node, from text, npy or npz.
+
+    Raises:
+        ValueError: The file is broken, or holds NaN or infinity; the message names it and the line
+            of a text, the row of an array.
+    """
+    x = _read_any_features(path)
+    values = x if isinstance(x, np.ndarray) else x.data
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return x
+    first = np.argwhere(~np.isfinite(values))[0][0]
+    if not isinstance(x, np.ndarray):  # a place among the stored values
+        first = np.searchsorted(x.indptr, first, side="right") - 1
+    text = path.suffix not in (".npy", ".npz")
+    place = f"line {line_of_row(path, int(first))}" if text else f"row {int(first)} of x"
+    raise ValueError(f"{path}, {place}: a feature is NaN or infinite; remove or fill it")
+
+
+def _read_any_features(path: Path) -> np.ndarray | csr_matrix:
     if path.suffix == ".npy":
         return load_npy(path)
     if path.suffix != ".npz":

@@ -5,6 +5,7 @@ and minimises the binary cross-entropy of the model's logits. A link that is to 
 not be visible: the model sees the graph without the links of its own batch (target-link removal).
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -125,6 +126,12 @@ class LinkPrediction(Task):
         self.pretrain_evaluate_every = pretrain_evaluate_every or evaluate_every
         self.max_norm = max_norm
         self.seed = seed
+        for name in ("lr", "encoder_lr", "pretrain_lr"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"LinkPrediction: {name} is {getattr(self, name)}; pass a finite number, "
+                    "0 or more"
+                )
         self.removal: LinkRemoval | None = None
         self.graph: Adjacency | None = None
         self.test_graph: Adjacency | None = None

@@ -1,5 +1,6 @@
 """Node classification on one graph: cross-entropy on the training nodes, accuracy on the rest."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -25,6 +26,9 @@ class NodeClassification(Task):
         lr: learning rate of Adam.
         weight_decay: L2 penalty on all parameters (added to the gradient, as Adam does).
         monitor: the validation metric that chooses the weights, ``val/loss`` or ``val/acc``.
+
+    Raises:
+        ValueError: if ``lr`` or ``weight_decay`` is negative or not finite.
     """
 
     def __init__(
@@ -37,6 +41,11 @@ class NodeClassification(Task):
         monitor: str = "val/loss",
     ) -> None:
         super().__init__()
+        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
+            if not 0 <= value < math.inf:
+                raise ValueError(
+                    f"NodeClassification: {name} is {value}; pass a finite number, 0 or more"
+                )
         self.model = model
         self.data = data
         self.lr = lr
@@ -45,10 +54,9 @@ class NodeClassification(Task):
 
     def prepare(self, device: torch.device) -> None:
         data, dtype = self.data.to(device), next(self.model.parameters()).dtype
+        # Sparse features follow the dtype of the weight by themselves.
         if isinstance(data.x, Tensor) and data.x.dtype != dtype:
-            data = replace(
-                data, x=data.x.to(dtype)
-            )  # sparse values follow the weight by themselves
+            data = replace(data, x=data.x.to(dtype))
         self.data = data
 
     def stages(self) -> Sequence[Stage]:

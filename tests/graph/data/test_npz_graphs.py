@@ -111,6 +111,7 @@ def test_download_is_checked_by_its_hash(npz_graph, tmp_path, monkeypatch):
     served = write(arrays).read_bytes()
     monkeypatch.setenv("GRAPHSEQ_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GRAPHSEQ_DATA", str(tmp_path / "nothing"))
+    (tmp_path / "nothing").mkdir()
     monkeypatch.setattr("graphseq.files.download._chunks", lambda *_: [served])
     calls = [(amazon, AMAZON), (coauthor, COAUTHOR), (citation_full, ("Cora_ML", "CiteSeer"))]
     for load, names in calls:

@@ -18,6 +18,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHSEQ_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("GRAPHSEQ_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked a question"))
+    (tmp_path / "data").mkdir()
     return tmp_path / "data", tmp_path / "cache" / "data"
 
 

@@ -99,7 +99,8 @@ def test_missing_files_are_named(folder, argument):
         ("edges.csv", "0,1\n1,2,0.5\n", "edges.csv, line 2: 3 columns, expected 2"),
         ("edges.csv", "0,1\n1,two\n", "edges.csv, line 2: 'two' is not a whole number"),
         ("x.csv", "1,2\n3\n", "x.csv, line 2: 1 columns, expected 2"),
-        ("x.csv", "1,2\nnan,3\n" * 6, "x holds 6 NaN or infinite values, first in row 1"),
+        ("x.csv", "1,2\n\nnan,3\n" * 6, "x.csv, line 3: a feature is NaN or infinite; remove"),
+        ("x.csv", "a,b\n1,2\n3,-inf\n" * 1, "x.csv, line 3: a feature is NaN or infinite"),
         ("y.csv", "0\n1\n", "y.csv holds labels of shape (2,), but the features have 12 rows"),
         ("y.csv", "0\ncat\n", "y.csv, line 2: 'cat' is not a whole number"),
         ("y.csv", "0\n-2\n" * 6, "y must lie in 0 .. 0"),
@@ -114,6 +115,18 @@ def test_faults_in_text_name_file_and_line(folder, file, text, words):
         load(split="split.txt")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_features_that_are_not_finite_name_the_file_and_row(folder):
+    x = np.ones((12, 3), dtype=np.float32)
+    x[7, 1], x[9, 0], x[:4] = np.nan, np.inf, 0  # a sparse file does not store the first rows
+    np.save("x.npy", x)
+    np.savez("x.npz", x)
+    save_npz("sparse.npz", csr_matrix(x))
+    for name in ("x.npy", "x.npz", "sparse.npz"):
+        with pytest.raises(ValueError, match=rf"^{name}, row 7 of x: a feature is NaN") as caught:
+            load(features=name)
+        assert "\n" not in str(caught.value)
 
 
 def test_faults_in_arrays_name_the_file(folder):

@@ -464,6 +464,9 @@ FREEZE = {"pretrain_epochs": 1, "freeze_encoder": True}
         (Plain, {"pretrain_epochs": 1}, TypeError, "pretrain_epochs needs .* takes depth=.*Plain"),
         (Dot, FREEZE, TypeError, "freeze_encoder needs .*Dot has the parameter scale"),
         (Undecided, {**FREEZE, "remove_targets": False}, TypeError, "takes states=.*Undecided"),
+        (Dot, {"lr": float("nan")}, ValueError, "lr is nan; pass a finite number, 0 or more"),
+        (Dot, {"encoder_lr": float("inf")}, ValueError, "LinkPrediction: encoder_lr is inf"),
+        (Dot, {"pretrain_lr": -1.0, "pretrain_epochs": 1}, ValueError, "pretrain_lr is -1.0"),
     ],
 )
 def test_errors_name_the_argument(

@@ -108,6 +108,13 @@ def test_same_seed_twice_is_bitwise_equal_and_disturbs_no_generator(data: NodeDa
     assert not torch.equal(weights[0], weights[2])
 
 
+@pytest.mark.parametrize("name", ["lr", "weight_decay"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1])
+def test_a_rate_that_cannot_be_is_named(data: NodeData, name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"^NodeClassification: {name} is {value}; pass a finite"):
+        make(data, **{name: value})
+
+
 def test_the_monitor_chooses_the_weights(data: NodeData) -> None:
     result = fit(make(data, monitor="val/acc"), Budget(epochs=30))
     assert result.metrics["val/acc"] == max(row["val/acc"] for row in result.history)
