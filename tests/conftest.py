@@ -3,6 +3,9 @@
 The guards are switched on when pytest starts, before any test module is imported.
 """
 
+# First, before anything loads torch: it sets how OpenMP's threads wait, here as for users.
+import graphseq  # noqa: F401, I001
+
 import ipaddress
 import os
 import shutil
@@ -12,10 +15,6 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
-
-# Before torch loads OpenMP: threads that wait shall sleep. On a machine that does something else as
-# well, threads that spin instead make small parallel loops twenty times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import hypothesis
 import pytest

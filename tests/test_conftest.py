@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import textwrap
 from pathlib import Path
 
@@ -68,6 +69,18 @@ def suite(pytester: pytest.Pytester) -> pytest.Pytester:
         """)
     )
     return pytester
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only GNU OpenMP knows GOMP_SPINCOUNT")
+def test_openmp_waits_as_it_does_for_users(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):  # what graphseq has set in this process
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "VERBOSE")  # OpenMP tells what it has read when it loads
+    told = suite.runpytest_subprocess("-s", "--collect-only").stderr.str()
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in told
+    assert "GOMP_SPINCOUNT = '3000'" in told
 
 
 def test_real_data_tests_skip_without_data(

@@ -429,6 +429,16 @@ def test_a_signal_after_the_last_batch_is_not_lost(tmp_path: Path) -> None:
     assert (tmp_path / "checkpoint.pt").exists()
 
 
+@pytest.fixture
+def _python_hears_ctrl_c() -> Iterator[None]:
+    """Python's own handler, also where the suite runs in the background of a shell: that ignores
+    SIGINT for its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_python_hears_ctrl_c")
 def test_without_a_folder_signals_are_left_alone() -> None:
     class Signalled(Regression):
         def losses(self, batch: Any, stage: Stage) -> Iterator[Loss]:
