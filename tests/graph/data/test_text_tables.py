@@ -1,6 +1,7 @@
 """Tables of numbers as people write them; errors name the line."""
 
 import gzip
+import re
 
 import numpy as np
 import pytest
@@ -20,8 +21,14 @@ EXPECTED = [[0, 1], [2, 3], [4, 5]]
         "source,target\n0,1\n2,3\n4,5\n",
         "# made by hand\n\nsource target # header\n0 1\n2 3 # a comment\n# another\n4 5\n",
         "\ufeff0,1\r\n2,3\r\n4,5\r\n",
+        "source;target\n0;1\n2;3\n4;5\n",
+        '"0","1"\n"2","3"\n"4","5"\n',
+        "0.0,1.0\n2.0,3\n4e0,5.\n",
     ],
-    ids=["commas", "spaces", "tabs", "untidy", "header", "comments", "spreadsheet"],
+    ids=[
+        *("commas", "spaces", "tabs", "untidy", "header", "comments", "spreadsheet"),
+        *("semicolons", "quotes", "floats"),
+    ],
 )
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
 def test_reads_all_of_these_alike(tmp_path, text, ending):
@@ -34,7 +41,8 @@ def test_reads_all_of_these_alike(tmp_path, text, ending):
     lines = content.decode("utf-8-sig").splitlines()
     for row, numbers in enumerate(EXPECTED):
         line = lines[line_of_row(path, row) - 1].partition("#")[0]
-        assert [int(word) for word in line.replace(",", " ").split()] == numbers
+        words = re.sub('[,;"]', " ", line).split()
+        assert [int(float(word)) for word in words] == numbers
 
 
 def test_one_row_one_column_and_floats(tmp_path):
@@ -54,6 +62,8 @@ def test_one_row_one_column_and_floats(tmp_path):
         ("0,1,2\n3,4,5\n", "line 1: 3 columns, expected 2"),
         ("0,1\n# note\n2,x\n", "line 3: 'x' is not a whole number"),
         ("0,1\n2.5,1\n", "line 2: '2.5' is not a whole number"),
+        ("0,1x\n2,3\n", "line 1: '1x' is not a whole number"),
+        ("0,1.0\n9007199254740993.0,1\n", "does not fit into int64"),
         ("0,1\n2,\n", "line 2: '' is not a whole number"),
         ("0,1\n2 3\n", "line 2: 1 columns, expected 2"),
         ("0,1\n99999999999999999999,1\n", "does not fit into int64"),
