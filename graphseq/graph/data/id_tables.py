@@ -1,0 +1,238 @@
+"""Reading pairs of node ids as people export them: numbers or names, with errors naming the line.
+
+What decides is written down here and nowhere else. Columns are separated by commas, semicolons,
+tabs or spaces, whichever the first line has. The first line is a header if its names are known
+(``source,target`` and the like, see :data:`HEADERS`), or if it has no number and all lines below
+have nothing else; any other first line is a pair. Exactly two columns are read, unless a header
+with known names says which two of more.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import warnings
+from array import array
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import numpy as np
+
+from graphseq.files import load_npy, reading
+from graphseq.graph.data.own_graph import node_pairs
+from graphseq.graph.data.text_tables import open_text
+
+HEADERS = (
+    *(("source", "target"), ("src", "dst"), ("src", "dest"), ("from", "to"), ("head", "tail")),
+    *(("start", "end"), ("node1", "node2"), ("id1", "id2"), ("u", "v")),
+)
+"""Names of the two columns; capitals, ``_`` and an ending ``id`` or ``node`` make no difference."""
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+_PLAIN = re.compile(r"0|[1-9][0-9]*")
+_EXACT = 2**53  # floats above have lost digits
+
+
+class IdTable(NamedTuple):
+    """The pairs of a file.
+
+    Args:
+        ids: the different ids; whole numbers ascend, names come as they appeared.
+        pairs: positions in ``ids``, int64 ``[2, E]``.
+        lines: line number where each id appeared first; 0 in an npy file.
+        numeric: whether all ids are whole numbers.
+    """
+
+    ids: list[str]
+    pairs: np.ndarray
+    lines: list[int]
+    numeric: bool
+
+
+def read_id_table(path: Path | str) -> IdTable:
+    """Read pairs of ids from text, plain or gzipped, or from an npy array ``[2, E]``.
+
+    Whole numbers are told by their value: ``0``, ``0.0`` and ``"0"`` are one id. As soon as one id
+    is no number, or begins with a needless 0, all are names and are told by their text.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        TypeError: An npy array does not hold whole numbers.
+        ValueError: The file is no text, or a line does not hold two ids.
+    """
+    path = Path(path)
+    if path.suffix == ".npy":
+        pairs = node_pairs(load_npy(path), str(path))
+        found, where = np.unique(pairs, return_inverse=True)
+        ids = [str(number) for number in found.tolist()]
+        return _checked(path, IdTable(ids, where.reshape(pairs.shape), [0] * len(ids), True))
+    with reading(path, "text table"):
+        return _checked(path, _read_text(path))
+
+
+def _read_text(path: Path) -> IdTable:
+    rows = _rows(path)
+    first = next(rows, None)
+    if first is None:
+        raise ValueError(f"{path} is empty; give two ids per line, such as 0,1")
+    columns = _named_columns(first[1])
+    texts: dict[str, int] = {}
+    lines: list[int] = []
+    flat = array("q")
+    for line, fields in rows if columns else chain([first], rows):
+        if len(fields) != len(first[1]) or (not columns and len(fields) != 2):
+            raise ValueError(f"{path}, line {line}: {_columns_fault(fields, first[1], columns)}")
+        for column in columns or (0, 1):
+            text = fields[column]
+            if text in ("", "nan", "NaN"):
+                raise ValueError(f"{path}, line {line}: an id is missing; add it or drop the line")
+            number = texts.setdefault(text, len(lines))
+            if number == len(lines):
+                lines.append(line)
+            flat.append(number)
+    pairs = np.frombuffer(flat, np.int64).reshape(-1, 2) if flat else np.empty((0, 2), np.int64)
+    table = IdTable(list(texts), pairs.T, lines, False)
+    if columns:
+        _refuse_names_that_are_ids(path, first, columns, table)
+    elif len(pairs) > 1 and _is_header(table):
+        table = IdTable(table.ids[2:], pairs[1:].T - 2, lines[2:], False)
+    return table
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number and fields of each line, without comments and empty lines."""
+    number = 0
+
+    def kept(file: TextIO) -> Iterator[str]:
+        nonlocal number
+        for number, line in enumerate(file, start=1):  # noqa: B007 (read where the fields are)
+            content = line.strip()
+            if content and not content.startswith("#"):
+                yield content
+
+    with open_text(path) as file:
+        lines = kept(file)
+        first = next(lines, None)
+        if first is None:
+            return
+        mark = _separator(first)
+        try:
+            for fields in csv.reader(
+                chain([first], lines), delimiter=mark, skipinitialspace=True, strict=True
+            ):
+                yield number, _without_comment([field.strip() for field in fields], mark)
+        except csv.Error as error:
+            raise ValueError(f"{path}, line {number}: {error}; check its quotes") from error
+
+
+def _separator(line: str) -> str:
+    bare = re.sub(r'"[^"]*"', "", line)
+    if "\t" in bare and not re.search(r"[,;] *\t", bare):
+        return "\t"
+    return next((mark for mark in ";," if mark in bare), " ")
+
+
+def _without_comment(fields: list[str], separator: str) -> list[str]:
+    """``0 1 # note``; a name may hold a #, so that after a comma only a number is cut off."""
+    if separator == " ":
+        return fields[: next((i for i, f in enumerate(fields) if f.startswith("#")), len(fields))]
+    number, mark, _ = fields[-1].partition("#")
+    return [*fields[:-1], number.strip()] if mark and _NUMBER.fullmatch(number.strip()) else fields
+
+
+def _named_columns(fields: list[str]) -> tuple[int, int] | None:
+    """Which columns a header names; None where the line is no header with known names."""
+    names = [re.sub(r"[^a-z0-9]", "", field.lower()) for field in fields]
+    names = [re.sub(r"(?<=.)(nodeid|node|id)$", "", name) for name in names]
+    for source, target in HEADERS:
+        if names.count(source) == names.count(target) == 1:
+            return names.index(source), names.index(target)
+    return None
+
+
+def _columns_fault(fields: list[str], first: list[str], columns: tuple[int, int] | None) -> str:
+    if columns:
+        return f"{len(fields)} columns, but the header has {len(first)}; quote ids that hold commas"
+    if len(fields) > 2 and len(fields) == len(first):
+        return (
+            f"{len(fields)} columns, expected 2; drop the others, or name the two in a header, "
+            "such as source,target,weight"
+        )
+    return (
+        f"{len(fields)} columns, expected 2; separate all ids alike, by comma, semicolon, tab or "
+        "space, and quote those that hold one"
+    )
+
+
+def _refuse_names_that_are_ids(
+    path: Path, first: tuple[int, list[str]], columns: tuple[int, int], table: IdTable
+) -> None:
+    line, fields = first
+    for column in columns:
+        if fields[column] in table.ids:
+            again = table.lines[table.ids.index(fields[column])]
+            raise ValueError(
+                f"{path}, line {line}: {fields[column]!r} is a header's name and, in line {again}, "
+                "an id; put # in front of the line if it is a header, or else move it down"
+            )
+
+
+def _is_header(table: IdTable) -> bool:
+    """Whether the first pair has no number, and all others have nothing else."""
+    own = table.pairs[:, 0].tolist() == [0, 1] and bool((table.pairs[:, 1:] > 1).all())
+    return (
+        own
+        and not any(map(_NUMBER.fullmatch, table.ids[:2]))
+        and all(map(_NUMBER.fullmatch, table.ids[2:]))
+    )
+
+
+def _checked(path: Path, table: IdTable) -> IdTable:
+    """The table with whole numbers told by value, or with a word about names that look odd."""
+    texts = [_canonical(text) for text in table.ids]
+    if all(text is not None and _PLAIN.fullmatch(text) for text in texts):
+        return _by_value(table, [int(text or 0) for text in texts])
+    numbers = [bool(_NUMBER.fullmatch(text)) for text in table.ids]
+    if all(numbers):
+        for text, line, whole in zip(table.ids, table.lines, texts, strict=True):
+            if whole is None or whole.startswith("-"):
+                raise ValueError(
+                    f"{path}, line {line}: {text!r} is no node id; ids are whole numbers from 0, "
+                    "or names"
+                )
+    elif any(numbers):
+        odd = numbers.index(False)
+        warnings.warn(
+            f"{path}, line {table.lines[odd]}: {table.ids[odd]!r} is no number, so all ids are "
+            "read as names; correct it if it should be one",
+            stacklevel=3,
+        )
+    elif table.pairs.shape[1] > 1 and not (table.pairs[:, 1:] < 2).any():
+        warnings.warn(
+            f"{path}, line {table.lines[0]}: {', '.join(table.ids[:2])} is read as a pair; if it "
+            "is a header, put # in front of it or call its columns source and target",
+            stacklevel=3,
+        )
+    return table
+
+
+def _canonical(text: str) -> str | None:
+    """The digits of a whole number; a number with needless zeros as it is; else None."""
+    if re.fullmatch(r"-?[0-9]+", text):
+        return text
+    if not _NUMBER.fullmatch(text):
+        return None
+    value = float(text)
+    return str(int(value)) if value.is_integer() and abs(value) < _EXACT else None
+
+
+def _by_value(table: IdTable, values: list[int]) -> IdTable:
+    lines: dict[int, int] = {}
+    for value, line in zip(values, table.lines, strict=True):
+        lines.setdefault(value, line)
+    order = {value: place for place, value in enumerate(sorted(lines))}
+    moved = np.array([order[value] for value in values], np.int64)
+    pairs = moved[table.pairs] if len(values) else table.pairs
+    return IdTable([str(v) for v in order], pairs, [lines[v] for v in order], True)
