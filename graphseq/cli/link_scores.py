@@ -1,0 +1,56 @@
+"""Scores of pairs given a graph, where no pair sees its own link."""
+
+import torch
+from torch import Tensor
+
+from graphseq.graph.ops import LinkRemoval, is_edge
+from graphseq.graph.tasks import LinkPrediction
+
+PARTS = 100
+"""Known links are hidden one by one up to so many, beyond that in so many groups."""
+
+
+@torch.no_grad()
+def score_pairs(task: LinkPrediction, pairs: Tensor, device: str) -> tuple[Tensor, Tensor]:
+    """Probability of each pair, and whether it is a link of the data already.
+
+    Models are trained with the links of a batch hidden, and a link that is visible scores higher
+    for being there. Pairs that are no link are scored with all links of the data in the graph; a
+    pair that is one, with all but its own. Beyond 100 known links they are hidden in 100 groups,
+    each at most one in a hundred of the graph's links, or in more if a group would be larger than
+    the batch that the model was trained with: one encoding of the graph per link would take too
+    long.
+
+    Args:
+        task: a trained task.
+        pairs: int64 ``[2, B]``, nodes of the task's graph.
+        device: where to compute.
+
+    Returns:
+        float ``[B]`` and bool ``[B]``, on the CPU.
+    """
+    data = task.data.to(device)
+    model = task.model.to(device)
+    pairs = pairs.to(device)
+    links = torch.cat([data.train, data.val, data.test], dim=1)
+    removal = LinkRemoval(links, data.num_nodes, strict=True)  # all listings of a link are one
+    known = is_edge(removal.adjacency.csr, pairs)
+    logits = torch.empty(pairs.size(1), device=device)
+    others = (~known).nonzero().view(-1)
+    if len(others):
+        logits[others] = model(data.x, removal.adjacency, pairs[:, others]).float()
+    keys, group_of = _keys(pairs[:, known], data.num_nodes).unique(return_inverse=True)
+    rows = known.nonzero().view(-1)
+    listed = _keys(links, data.num_nodes)
+    size = min(-(-len(keys) // PARTS), task.batch_size)
+    for begin in range(0, len(keys), max(size, 1)):
+        hidden = torch.isin(listed, keys[begin : begin + size]).nonzero().view(-1)
+        now = rows[(group_of >= begin) & (group_of < begin + size)]
+        logits[now] = model(data.x, removal.without(hidden), pairs[:, now]).float()
+    return logits.sigmoid().cpu(), known.cpu()
+
+
+def _keys(pairs: Tensor, num_nodes: int) -> Tensor:
+    """One number per pair, whatever its direction."""
+    low, high = pairs.sort(dim=0).values
+    return low * num_nodes + high
