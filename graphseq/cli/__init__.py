@@ -81,6 +81,6 @@ def _usage() -> str:
 def _interrupted(words: list[str]) -> str:
     if words[0] == "train":
         words = [*words, *([] if "--resume" in words else ["--resume"])]
-    elif words[0] != "leaderboard":
+    elif words[0] not in ("leaderboard", "predict"):
         return "interrupted"
     return f"interrupted; continue with: {command_line(*words)}"

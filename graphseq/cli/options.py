@@ -66,13 +66,21 @@ class Predict:
     """Score pairs of nodes with a trained run, or with one trained on an edge list first."""
 
     pairs: Path
-    """Table of two columns, one pair of node ids per line."""
+    """Pairs to score, in the form of an edge list: two ids per line, numbers or names, with a
+    comma, semicolon, tab or space between them, perhaps quoted; lines that begin with # are left
+    out. More columns need a header that calls two of them source,target (or src,dst; from,to;
+    head,tail; start,end; node1,node2; id1,id2; u,v). A first line without such names is a header
+    only if it has no number and all other lines have nothing else; any other is a pair."""
     out: Path = Path("scores.csv")
-    """Where to write source, target, probability, and whether the pair is a link already."""
+    """Where to write source, target, probability, known: 1 if the pair is a link already. The
+    probability of such a pair is that without its own link, which the model is not shown, as in
+    training; with more than 100 of them, they are hidden in at least 100 groups."""
     features: Path | None = None
-    """One line of numbers per node, where an edge list is trained on."""
+    """One line of numbers per node, where an edge list is trained on: line 1 for id 0, and so on.
+    Without it the nodes are the ids in the edge list, whatever these are."""
     run: Path | None = None
-    """Folder of the run on an edge list; None takes runs/NAME. A finished one is not repeated."""
+    """Folder of the run on an edge list; None takes runs/NAME-HASH, after its name and place. A
+    finished one is not repeated. Its nodes.csv holds the ids, its edges.npy the links."""
     seed: int | None = None
     """Which seed's model to ask; None takes the first of the run, or 0."""
     experiment: str | None = None

@@ -1,5 +1,6 @@
 """Scoring a finished run once more: the weights that were kept must give the number that was."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,13 +96,20 @@ def replay(folder: Path | str, experiment: Experiment, *, device: str = "cpu") -
     ]
 
 
-def restore(folder: Path | str, experiment: Experiment, seed: int) -> Task:
+def restore(
+    folder: Path | str,
+    experiment: Experiment,
+    seed: int,
+    places: Mapping[str, str] | None = None,
+) -> Task:
     """The task of a finished seed with its data and the weights that were kept.
 
     Args:
         folder: what ``run(out=...)`` wrote.
         experiment: the experiment that it was made from, see :func:`experiment_of`.
         seed: a finished seed.
+        places: settings that name files, such as ``data.edges``, where these lie elsewhere now;
+            that the splits are those of the run is checked in any case.
 
     Raises:
         FileNotFoundError: the folder does not hold that seed, or its weights are gone.
@@ -110,7 +118,7 @@ def restore(folder: Path | str, experiment: Experiment, seed: int) -> Task:
     records = finished_seeds(folder)
     if seed not in records:
         raise FileNotFoundError(f"{folder} holds seeds {sorted(records)}, not seed {seed}")
-    rebuilt = _as_recorded(experiment, records[seed])
+    rebuilt = with_leaves(_as_recorded(experiment, records[seed]), places or {})
     return _restored(folder, rebuilt, SeedData(rebuilt).of(seed), seed, records[seed])
 
 
