@@ -17,7 +17,7 @@ from graphseq.graph.ops.pairs import check_pairs
 from graphseq.graph.ops.undirected import undirected
 
 CHUNK = 1 << 20  # pairs scored at a time
-MAX_NODES = 20_000  # of dense matrices: 3 GiB
+MAX_NODES = 10_000  # of dense matrices: 0.8 GB each, of which four exist at a time
 
 
 class CommonNeighbors(nn.Module):
@@ -36,7 +36,8 @@ class CommonNeighbors(nn.Module):
         self, x: Tensor | CSR | None, graph: Tensor | Adjacency, edge_label_index: Tensor
     ) -> Tensor:
         csr = _prepared(x, graph)
-        pairs, weight = check_pairs(type(self).__name__, csr, edge_label_index), self.weight(csr)
+        pairs = check_pairs(type(self).__name__, csr, edge_label_index, "edge_label_index")
+        weight = self.weight(csr)
         parts = [count_common(csr, some, weight).float() for some in pairs.split(CHUNK, dim=1)]
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
@@ -72,7 +73,10 @@ class ResourceAllocation(CommonNeighbors):
 
 
 class _AllPairs(nn.Module):
-    """Scores of all pairs of nodes, computed once for each graph; pairs are looked up in them."""
+    """Scores of all pairs of nodes, computed once for each graph; pairs are looked up in them.
+
+    The graph keeps the scores of the last setting.
+    """
 
     @property
     def setting(self) -> float:
@@ -88,8 +92,12 @@ class _AllPairs(nn.Module):
     ) -> Tensor:
         csr, name = _prepared(x, graph), type(self).__name__
         i, j = check_pairs(name, csr, edge_label_index, "edge_label_index")
-        scores = csr._once((name, self.setting), lambda: self.scores(csr))
-        return scores[i, j].float()  # [B]
+        key = (name, self.setting)
+        for other in [
+            k for k in csr._derived if isinstance(k, tuple) and k[0] == name and k != key
+        ]:
+            del csr._derived[other]
+        return csr._once(key, lambda: self.scores(csr))[i, j].float()  # [B]
 
 
 class Katz(_AllPairs):
@@ -115,16 +123,18 @@ class Katz(_AllPairs):
 
     def scores(self, csr: CSR) -> Tensor:
         """``(1 - beta A)^-1 - 1``, which is symmetric."""
-        adjacency = _dense(csr, "Katz")
-        one = torch.eye(len(adjacency), dtype=adjacency.dtype, device=adjacency.device)
-        root, info = torch.linalg.cholesky_ex(one - self.beta * adjacency)
+        matrix = _dense(csr, "Katz").mul_(-self.beta)
+        matrix.diagonal().add_(1.0)
+        root, info = torch.linalg.cholesky_ex(matrix)
         if int(info) != 0:  # not positive definite: an eigenvalue of beta A is 1 or more
-            largest = float(torch.linalg.eigvalsh(adjacency)[-1])
+            largest = float(torch.linalg.eigvalsh(_dense(csr, "Katz"))[-1])
             raise ValueError(
                 f"Katz: beta is {self.beta}, but walks in this graph grow by {largest:.4g} a step; "
                 f"pass less than {1.0 / largest:.4g}"
             )
-        return torch.cholesky_inverse(root) - one
+        walks = torch.cholesky_inverse(root)
+        walks.diagonal().sub_(1.0)
+        return walks
 
 
 class PersonalizedPageRank(_AllPairs):
@@ -150,12 +160,13 @@ class PersonalizedPageRank(_AllPairs):
 
     def scores(self, csr: CSR) -> Tensor:
         """``p + p^T`` with ``p = alpha (1 - (1 - alpha) D^-1 A)^-1``."""
-        adjacency = _dense(csr, "PersonalizedPageRank")
-        degree = adjacency.sum(1, keepdim=True)
-        walk = torch.where(degree > 0, adjacency / degree, 0.0)
-        one = torch.eye(len(walk), dtype=walk.dtype, device=walk.device)
-        walk += torch.diag((degree == 0).squeeze(1).to(walk.dtype))  # nowhere to go: it stays
-        p = torch.linalg.solve(one - (1.0 - self.alpha) * walk, self.alpha * one)
+        walk = _dense(csr, "PersonalizedPageRank")
+        degree = walk.sum(1)
+        walk /= degree.clamp(min=1.0).unsqueeze(1)
+        walk.diagonal().add_(degree == 0)  # nowhere to go: it stays
+        walk *= self.alpha - 1.0
+        walk.diagonal().add_(1.0)
+        p = torch.linalg.inv(walk).mul_(self.alpha)
         return p + p.t()
 
 

@@ -132,5 +132,16 @@ def test_settings_and_sizes_are_checked() -> None:
         PersonalizedPageRank(0.0)
     big = Adjacency.from_edge_index(torch.tensor([[0], [1]]), 30_000)
     for model in (Katz(), PersonalizedPageRank()):
-        with pytest.raises(ValueError, match="30000 nodes, and dense matrices end at 20000"):
+        with pytest.raises(ValueError, match="30000 nodes, and dense matrices end at 10000"):
             model(None, big, torch.tensor([[0], [1]]))
+
+
+def test_a_graph_keeps_the_scores_of_one_setting() -> None:
+    edges = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])
+    graph, pairs = Adjacency.from_edge_index(edges), torch.tensor([[0, 0], [1, 4]])
+    first = Katz(0.1)(None, graph, pairs)
+    kept = sum(torch.is_tensor(v) and v.dim() == 2 for v in graph.csr._derived.values())
+    assert kept == 1
+    assert not torch.allclose(Katz(0.2)(None, graph, pairs), first)
+    assert torch.equal(Katz(0.1)(None, graph, pairs), first)
+    assert sum(torch.is_tensor(v) and v.dim() == 2 for v in graph.csr._derived.values()) == kept
