@@ -10,6 +10,7 @@ import torch
 
 from graphseq.cli import main
 from graphseq.cli.link_scores import score_pairs
+from graphseq.graph.data.id_tables import HEADERS
 from graphseq.graph.data.node_ids import NodeIds
 from graphseq.graph.tasks import LinkPrediction
 from graphseq.training.catalog import shipped
@@ -205,7 +206,7 @@ def test_errors_are_one_line_and_name_the_remedy(
     assert predict("ring.csv", "--pairs", "none.csv") == 2
     assert predict("nowhere", "--pairs", "pairs.csv") == 2
     assert predict("--pairs", "pairs.csv") == 2
-    assert predict("ring.csv") == 2
+    assert predict("ring.csv") == 2  # in one line, which does not hold the whole help
     assert predict("complete.txt", "--pairs", "pairs.csv") == 2
     assert predict("small.txt", "--pairs", "pairs.csv") == 2
     assert predict("strength.csv", "--pairs", "pairs.csv") == 2
@@ -227,7 +228,18 @@ def test_errors_are_one_line_and_name_the_remedy(
         strict=True,
     ):
         assert words in line
+    assert max(map(len, errors)) < 250
     assert not Path("runs").exists()
+
+
+def test_help_says_what_files_are_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict("--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "src,dst; from,to; head,tail; start,end; node1,node2;" in text
+    names = [f"{source},{target}" for source, target in HEADERS if target != "dest"]
+    assert [name for name in names if name not in text] == []
+    assert main(["--help"]) == 0
+    assert "Both files" not in capsys.readouterr().out
 
 
 def test_lists_of_one_name_do_not_meet_and_a_changed_one_is_noticed(

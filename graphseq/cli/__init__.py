@@ -65,7 +65,10 @@ def _dispatch(words: list[str]) -> int:
 
 def _usage() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name.ljust(width)}  {kind.__doc__}" for name, (kind, _) in COMMANDS.items()]
+    lines = [
+        f"  {name.ljust(width)}  {(kind.__doc__ or '').splitlines()[0]}"
+        for name, (kind, _) in COMMANDS.items()
+    ]
     return "\n".join(
         [
             "usage: graphseq COMMAND [WHAT ...] [--OPTION ...]",

@@ -63,14 +63,17 @@ class Eval:
 
 @dataclass(frozen=True)
 class Predict:
-    """Score pairs of nodes with a trained run, or with one trained on an edge list first."""
+    """Score pairs of nodes with a trained run, or with one trained on an edge list first.
+
+    Both files have two ids per line, numbers or names, with a comma, semicolon, tab or space
+    between them, perhaps quoted; lines that begin with # are left out. More columns need a header
+    that calls two of them source,target (or src,dst; from,to; head,tail; start,end; node1,node2;
+    id1,id2; u,v). A first line without such names is a header only if it has no number and all
+    other lines have nothing else; any other is a pair.
+    """
 
     pairs: Path
-    """Pairs to score, in the form of an edge list: two ids per line, numbers or names, with a
-    comma, semicolon, tab or space between them, perhaps quoted; lines that begin with # are left
-    out. More columns need a header that calls two of them source,target (or src,dst; from,to;
-    head,tail; start,end; node1,node2; id1,id2; u,v). A first line without such names is a header
-    only if it has no number and all other lines have nothing else; any other is a pair."""
+    """Table of two columns, one pair of node ids per line."""
     out: Path = Path("scores.csv")
     """Where to write source, target, probability, known: 1 if the pair is a link already. The
     probability of such a pair is that without its own link, which the model is not shown, as in
