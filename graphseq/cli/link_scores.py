@@ -33,7 +33,7 @@ def score_pairs(task: LinkPrediction, pairs: Tensor, device: str) -> tuple[Tenso
     model = task.model.to(device)
     pairs = pairs.to(device)
     links = torch.cat([data.train, data.val, data.test], dim=1)
-    removal = LinkRemoval(links, data.num_nodes, strict=True)  # all listings of a link are one
+    removal = LinkRemoval(links, data.num_nodes)
     known = is_edge(removal.adjacency.csr, pairs)
     logits = torch.empty(pairs.size(1), device=device)
     others = (~known).nonzero().view(-1)
@@ -44,6 +44,7 @@ def score_pairs(task: LinkPrediction, pairs: Tensor, device: str) -> tuple[Tenso
     listed = _keys(links, data.num_nodes)
     size = min(-(-len(keys) // PARTS), task.batch_size)
     for begin in range(0, len(keys), max(size, 1)):
+        # Every listing of a link: with the last one the link is gone.
         hidden = torch.isin(listed, keys[begin : begin + size]).nonzero().view(-1)
         now = rows[(group_of >= begin) & (group_of < begin + size)]
         logits[now] = model(data.x, removal.without(hidden), pairs[:, now]).float()
