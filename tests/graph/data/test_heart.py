@@ -36,11 +36,12 @@ def cora(tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHSEQ_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "heart/cora"
     candidates = write_candidates(folder, SIZES)
-    dice = np.random.default_rng(0)
-    links = {}
-    for part, size in SIZES.items():
-        source = dice.integers(0, NUM_NODES, size)
-        links[part] = np.stack([source, (source + dice.integers(1, 9, size)) % NUM_NODES], 1)
+    drawn = np.random.default_rng(0).permutation(8 * NUM_NODES)[: sum(SIZES.values())]
+    source = drawn // 8
+    pairs = np.stack([source, (source + 1 + drawn % 8) % NUM_NODES], 1)
+    ends = np.cumsum(list(SIZES.values()))[:-1]
+    links = dict(zip(SIZES, np.split(pairs, ends), strict=True))
+    for part in SIZES:
         np.savetxt(folder / f"{part}_pos.txt", links[part], fmt="%d", delimiter="\t")
     x = (torch.rand(NUM_NODES, 7, generator=torch.Generator().manual_seed(0)) > 0.7).float()
     torch.save({"entity_embedding": x}, folder / "gnn_feature")

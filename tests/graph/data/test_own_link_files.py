@@ -56,12 +56,13 @@ def test_three_files_and_more(folder):
     expected = links_from_arrays(parts[0], val=parts[1], test=parts[2], seed=1)
     assert data.fingerprint == expected.fingerprint
     np.save("negative.npy", np.zeros((2, 20, 7), int))
-    data = links_from_files(
-        **{"edges": "train.txt", "val": "val.txt", "test": "test.txt", "num_nodes": 50},
-        val_negative="negative.npy",
-        test_negative="mine.csv",
-        metric="mrr",
-    )
+    with pytest.warns(UserWarning, match="145 of 150 pairs in test_negative are links"):
+        data = links_from_files(
+            **{"edges": "train.txt", "val": "val.txt", "test": "test.txt", "num_nodes": 50},
+            val_negative="negative.npy",
+            test_negative="mine.csv",
+            metric="mrr",
+        )
     assert data.val_negative.shape == (2, 20, 7)
     assert torch.equal(data.test_negative, torch.from_numpy(EDGES))
     assert data.num_nodes == 50
