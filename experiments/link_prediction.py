@@ -39,7 +39,7 @@ GRAPHS: dict[str, tuple[partial[Any], str]] = {  # name -> data, claimed metric
     "ppa": (partial(ogbl_ppa), "test/hits@100"),
     "citation2": (partial(ogbl_citation2), "test/mrr"),
     "ddi": (partial(ogbl_ddi), "test/hits@20"),
-    "digits": (partial(digits_links), "test/hits@100"),
+    "digits": (partial(digits_links), "test/hits@20"),
 }
 
 ENCODERS: dict[str, dict[str, Any]] = {
@@ -134,7 +134,7 @@ TWO_STAGES: dict[str, dict[str, Any]] = {  # what differs for NCNC
     },
 }
 
-EPOCHS = {"ppa": 25, "citation2": 20}
+EPOCHS = {"ppa": 25, "citation2": 20, "digits": 50}
 
 HEURISTICS = {"cn": CommonNeighbors, "aa": AdamicAdar, "ra": ResourceAllocation}
 

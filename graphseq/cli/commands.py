@@ -3,6 +3,7 @@
 What a command needs is imported inside it: help and errors shall not wait for tyro or numba.
 """
 
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -186,11 +187,15 @@ def results(names: list[str], words: list[str]) -> int:
 
 
 def _reporter(trained: list[int]) -> Callable[[Mapping[str, Any]], None]:
-    """Prints one line for each seed as it lands, and notes it."""
+    """Prints one line for each seed as it lands, and notes it.
+
+    The scores at other monitors' best epochs (``test/hits@50@val/hits@20``) are left to the files.
+    """
 
     def report(result: Mapping[str, Any]) -> None:
         trained.append(result["seed"])
-        scores = [f"{k} {v:.4f}" for k, v in result["metrics"].items() if not k.endswith("loss")]
+        shown = {k: v for k, v in result["metrics"].items() if not re.search(r"loss$|@val/", k)}
+        scores = [f"{name} {value:.4f}" for name, value in shown.items()]
         say(
             f"{result['experiment']} seed {result['seed']}: {', '.join(scores)} "
             f"({result['epochs']} epochs, {result['seconds']:.1f} s)"

@@ -26,6 +26,6 @@ def digits_links(*, neighbors: int = 3, seed: int = 0) -> LinkData:
         x=nodes.x,
         num_nodes=graph.num_nodes,
         **draw_links(graph.edge_index, graph.num_nodes, seed=seed)._asdict(),
-        metric="hits@100",
+        metric="hits@20",
         name="digits",
     )

@@ -14,7 +14,7 @@ def test_same_graph_as_for_nodes():
     both = {tuple(pair) for pair in torch.cat([links, links.flip(0)], 1).t().tolist()}
     assert both == {tuple(pair) for pair in nodes.adjacency.edge_index.t().tolist()}
     assert torch.equal(data.x, nodes.x)
-    assert (data.metric, data.name) == ("hits@100", "digits")
+    assert (data.metric, data.name) == ("hits@20", "digits")
     assert min(data.val_negative.shape[1], data.test_negative.shape[1]) > 100
 
 
