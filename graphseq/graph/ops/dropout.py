@@ -123,7 +123,7 @@ def apply_mask(
     x = x.contiguous()
     out = torch.empty_like(x)
     flat = array(x).reshape(-1), out.numpy().reshape(-1)
-    numbers = (np.uint32(number) for number in (*keys(seed), threshold_of(p)))
+    numbers = mask_numbers(p, seed)
     # In float64 a float32 product would round differently.
     scale = flat[1].dtype.type(scale_of(p))
     if position is None:
@@ -136,6 +136,11 @@ def apply_mask(
 def scale_of(p: float) -> float:
     """What kept elements are multiplied by."""
     return 1.0 / (1.0 - p) if p < 1.0 else 0.0
+
+
+def mask_numbers(p: float, seed: int) -> tuple[np.uint32, ...]:
+    """What compiled loops need to know of a mask: two keys and the threshold."""
+    return tuple(np.uint32(number) for number in (*keys(seed), threshold_of(p)))
 
 
 def threshold_of(p: float) -> int:

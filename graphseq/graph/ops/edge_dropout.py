@@ -13,7 +13,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from graphseq.graph.csr import CSR
-from graphseq.graph.ops.dropout import draw_seed, hash_of, hash_torch, keys, scale_of, threshold_of
+from graphseq.graph.ops.dropout import (
+    draw_seed,
+    hash_of,
+    hash_torch,
+    mask_numbers,
+    scale_of,
+    threshold_of,
+)
 from graphseq.graph.ops.spmm import (
     Backend,
     check_dense,
@@ -58,7 +65,7 @@ def edge_weights(
         kept = hash_torch(position, seed) >= threshold_of(p)
         return kept.to(dtype) * scale_of(p)
     out = torch.empty(graph.nnz, dtype=dtype)
-    numbers = (np.uint32(number) for number in (*keys(seed), threshold_of(p)))
+    numbers = mask_numbers(p, seed)
     scale = out.numpy().dtype.type(scale_of(p))
     _weights(*graph.arrays(), transposed, *numbers, scale, out.numpy(), work=4 * graph.nnz)
     return out

@@ -21,7 +21,6 @@ The gradient of batch norm, with ``g`` the gradient of ``u`` and ``x = (h - mean
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -29,10 +28,9 @@ from torch.autograd.function import once_differentiable
 from graphseq.graph.ops.dropout import (
     draw_seed,
     dropout,
-    keys,
+    mask_numbers,
     relu_and_drop,
     scale_of,
-    threshold_of,
 )
 from graphseq.graph.ops.hooks import has_hooks
 from graphseq.graph.ops.spmm import Backend, use_numba
@@ -186,7 +184,7 @@ def _hidden_blocks(
     """Blocks of ``dropout(relu(slope h + shift))``, all in the same memory."""
     step = rows_of_block(h.size(1))
     buffer = h.new_empty(min(step, h.size(0)), h.size(1))
-    numbers = [np.uint32(number) for number in (*keys(seed), threshold_of(p))]
+    numbers = mask_numbers(p, seed)
     vectors = array(slope), array(shift)
     for begin in range(0, h.size(0), step):
         rows = slice(begin, min(begin + step, h.size(0)))

@@ -21,10 +21,9 @@ from torch.autograd.function import once_differentiable
 from graphseq.graph.ops.dropout import (
     draw_seed,
     dropout,
-    keys,
+    mask_numbers,
     relu_and_drop,
     scale_of,
-    threshold_of,
 )
 from graphseq.graph.ops.hooks import has_hooks
 from graphseq.graph.ops.spmm import Backend, use_numba
@@ -96,7 +95,7 @@ class _NormRelu(torch.autograd.Function):
     ) -> Tensor:
         x = x.contiguous()
         out, statistics = torch.empty_like(x), x.new_empty(2, x.size(0))
-        numbers = [np.uint32(number) for number in (*keys(seed), threshold_of(p))]
+        numbers = mask_numbers(p, seed)
         kind = out.numpy().dtype.type
         _forward(
             array(x), array(gamma), array(beta), kind(eps), *numbers, kind(scale_of(p)),

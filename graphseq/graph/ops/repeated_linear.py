@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from graphseq.graph.ops.dropout import draw_seed, dropout, keys, mix, scale_of, threshold_of
+from graphseq.graph.ops.dropout import draw_seed, dropout, hash_of, mask_numbers, scale_of
 from graphseq.graph.ops.spmm import Backend, use_numba
 from graphseq.kernels import array, kernel, prange
 
@@ -88,7 +88,7 @@ class _RepeatedLinear(torch.autograd.Function):
         columns = weight.t()[active] * scaled[active].unsqueeze(1)  # [A, H]
         out = torch.addmv(bias, weight, scaled).repeat(size, 1)
         _subtract(
-            array(columns), array(active), row.numel(), *_numbers(p, seed), out.numpy(),
+            array(columns), array(active), row.numel(), *mask_numbers(p, seed), out.numpy(),
             work=_work(size, row, out, p),
         )  # fmt: skip
         return out
@@ -101,7 +101,7 @@ class _RepeatedLinear(torch.autograd.Function):
         active = (row > 0).nonzero().squeeze(1)
         dropped = grad.new_zeros(len(active), grad.size(1))  # [A, H], S_d
         _add_dropped(
-            array(grad), array(active), row.numel(), *_numbers(p, seed), dropped.numpy(),
+            array(grad), array(active), row.numel(), *mask_numbers(p, seed), dropped.numpy(),
             work=_work(grad.size(0), row, grad, p),
         )  # fmt: skip
         total = grad.sum(0)
@@ -111,10 +111,6 @@ class _RepeatedLinear(torch.autograd.Function):
         grad_weight[:, active] = (kept * (scale * row[active]).unsqueeze(1)).t()
         grad_row[active] = scale * torch.einsum("ah,ha->a", kept, weight[:, active])
         return grad_row, None, grad_weight, total, None, None
-
-
-def _numbers(p: float, seed: int) -> tuple[np.uint32, ...]:
-    return tuple(np.uint32(number) for number in (*keys(seed), threshold_of(p)))
 
 
 def _work(size: int, row: Tensor, out: Tensor, p: float) -> int:
@@ -133,7 +129,7 @@ def _dropped(
         position = np.uint32(low + np.uint32(active[k]))
         carry = np.uint32(position < low)
         rest = np.uint32(np.uint32(b + np.uint32(high)) + carry)
-        hashes[k] = mix(np.uint32(mix(np.uint32(position ^ a)) ^ rest))
+        hashes[k] = hash_of(position, a, rest)
     for k in range(active.shape[0]):
         if hashes[k] < threshold:
             found[count] = k
