@@ -55,3 +55,11 @@ def test_results_refuse_overrides_and_write_the_table(
     assert "`dagnn_digits`" in page.read_text()
     assert "| experiment |" in front.read_text()
     assert "Declared" not in front.read_text()
+
+
+def test_a_curve_is_drawn_of_what_links_are_ranked_by(tmp_path: Path) -> None:
+    words = ["cn_digits", "--out", str(tmp_path)]
+    assert main(["train", *words]) == 0
+    assert main(["plot", str(tmp_path), "--metric", "val/acc"]) == 2
+    assert main(["plot", str(tmp_path)]) == 0
+    assert (tmp_path / "curves.png").stat().st_size > 1000

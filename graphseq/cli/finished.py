@@ -49,9 +49,9 @@ def _of_run(folder: Path, options: Plot) -> list[Path]:
 
     seeds = list(finished_seeds(folder))
     experiment = experiment_of(folder, options.experiment)
-    metric = options.metric or "val/acc"
     histories = [folder / f"seed{seed}" / "history.csv" for seed in seeds]
-    title = f"{experiment.name}, {len(seeds)} seeds"
+    metric = options.metric or _first_score(histories[0])
+    title = f"{experiment.name}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
     written = [learning_curves(histories, metric, folder / "curves.png", title)]
     task = restore(folder, experiment, seeds[0]).eval()
     if isinstance(task, NodeClassification) and isinstance(task.model, DAGNN):
@@ -61,6 +61,13 @@ def _of_run(folder: Path, options: Plot) -> list[Path]:
         title = f"{experiment.name}, seed {seeds[0]}"
         written.append(retainment(scores, folder / "retainment.png", title))
     return written
+
+
+def _first_score(history: Path) -> str:
+    """The first validation score of a history: ``val/acc``, or what links are ranked by."""
+    columns = history.read_text().partition("\n")[0].split(",")
+    scores = (name for name in columns if name.startswith("val/") and name != "val/loss")
+    return next(scores, "val/acc")
 
 
 def _sweep(folders: list[Path], setting: str, options: Plot) -> Path:

@@ -97,7 +97,7 @@ class Plot:
     """Draw runs: learning curves and retainment scores of each, or all against one setting."""
 
     metric: str | None = None
-    """Metric to draw; None takes val/acc for learning curves, test/acc against a setting."""
+    """Metric to draw; None takes the first val score, or test/acc against a setting."""
     against: str | None = None
     """A setting that differs between the runs, such as model.num_hops."""
     out: Path | None = None
