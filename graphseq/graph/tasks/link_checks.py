@@ -1,6 +1,7 @@
 """What link prediction asks of its options, its model and its data before it trains."""
 
 import inspect
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -40,6 +41,18 @@ def check_options(
                 f"LinkPrediction: {name} is {value}, but pretrain_epochs is 0 and nothing is "
                 f"pre-trained; pass pretrain_epochs, or leave {name} out"
             )
+
+
+def check_rates(lr: float, encoder_lr: float, pretrain_lr: float) -> None:
+    """Refuses learning rates that are negative or not finite.
+
+    Raises:
+        ValueError: naming the first one.
+    """
+    rates = {"lr": lr, "encoder_lr": encoder_lr, "pretrain_lr": pretrain_lr}
+    for name, rate in rates.items():
+        if not 0 <= rate < math.inf:
+            raise ValueError(f"LinkPrediction: {name} is {rate}; pass a finite number, 0 or more")
 
 
 def check_model(model: nn.Module, pretrains: bool, freezes: bool, removes: bool) -> None:

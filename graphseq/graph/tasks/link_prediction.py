@@ -5,7 +5,6 @@ and minimises the binary cross-entropy of the model's logits. A link that is to 
 not be visible: the model sees the graph without the links of its own batch (target-link removal).
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from graphseq.graph.adjacency import Adjacency
 from graphseq.graph.data import LinkData
 from graphseq.graph.metrics import ranking_metrics
 from graphseq.graph.ops import LinkRemoval
+from graphseq.graph.tasks import link_checks
 from graphseq.graph.tasks.link_batches import (
     Negatives,
     Pairs,
@@ -25,7 +25,6 @@ from graphseq.graph.tasks.link_batches import (
     seeded,
     training_batches,
 )
-from graphseq.graph.tasks.link_checks import check_model, check_options, warn_of_copies
 from graphseq.training import Loss, Shard, Stage, Task
 
 HITS = ("hits@20", "hits@50", "hits@100")
@@ -106,8 +105,8 @@ class LinkPrediction(Task):
             "pretrain_evaluate_every": pretrain_evaluate_every,
             "freeze_encoder": freeze_encoder,
         }
-        check_options(negatives, pretrain_epochs, {"batch_size": batch_size}, first)
-        check_model(model, pretrain_epochs > 0, freeze_encoder, remove_targets)
+        link_checks.check_options(negatives, pretrain_epochs, {"batch_size": batch_size}, first)
+        link_checks.check_model(model, pretrain_epochs > 0, freeze_encoder, remove_targets)
         self.model = model
         self.data = data
         self.lr = lr
@@ -126,12 +125,7 @@ class LinkPrediction(Task):
         self.pretrain_evaluate_every = pretrain_evaluate_every or evaluate_every
         self.max_norm = max_norm
         self.seed = seed
-        for name in ("lr", "encoder_lr", "pretrain_lr"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(
-                    f"LinkPrediction: {name} is {getattr(self, name)}; pass a finite number, "
-                    "0 or more"
-                )
+        link_checks.check_rates(self.lr, self.encoder_lr, self.pretrain_lr)
         self.removal: LinkRemoval | None = None
         self.graph: Adjacency | None = None
         self.test_graph: Adjacency | None = None
@@ -147,7 +141,7 @@ class LinkPrediction(Task):
         if self.strict_removal:
             self.removal = LinkRemoval(self.data.train, self.data.num_nodes, strict=True)
         elif self.remove_targets and self._learns:
-            warn_of_copies(self.data)
+            link_checks.warn_of_copies(self.data)
         self.graph = self.test_graph = self.removal.adjacency
         if self.use_val_edges:
             known = torch.cat([self.data.train, self.data.val], dim=1)
