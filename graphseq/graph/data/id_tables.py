@@ -31,6 +31,7 @@ HEADERS = (
 """Names of the two columns; capitals, ``_`` and an ending ``id`` or ``node`` make no difference."""
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+_DECIMAL = re.compile(r"[0-9]+\.0*")
 _PLAIN = re.compile(r"0|[1-9][0-9]*")
 _EXACT = 2**53  # floats above have lost digits
 
@@ -119,9 +120,15 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             return
         mark = _separator(first)
         try:
-            for fields in csv.reader(
+            reader = csv.reader(
                 chain([first], lines), delimiter=mark, skipinitialspace=True, strict=True
-            ):
+            )
+            for count, fields in enumerate(reader, start=1):
+                if reader.line_num != count:
+                    raise ValueError(
+                        f"{path}, line {number}: a quoted id ends in a later line than it begins; "
+                        "close its quotes, and leave line breaks out of ids"
+                    )
                 yield number, _without_comment([field.strip() for field in fields], mark)
         except csv.Error as error:
             raise ValueError(f"{path}, line {number}: {error}; check its quotes") from error
@@ -194,9 +201,11 @@ def _checked(path: Path, table: IdTable) -> IdTable:
     texts = [_canonical(text) for text in table.ids]
     if all(text is not None and _PLAIN.fullmatch(text) for text in texts):
         return _by_value(table, [int(text or 0) for text in texts])
+    table = _with_plain_numbers(table)
     numbers = [bool(_NUMBER.fullmatch(text)) for text in table.ids]
     if all(numbers):
-        for text, line, whole in zip(table.ids, table.lines, texts, strict=True):
+        for text, line in zip(table.ids, table.lines, strict=True):
+            whole = _canonical(text)
             if whole is None or whole.startswith("-"):
                 raise ValueError(
                     f"{path}, line {line}: {text!r} is no node id; ids are whole numbers from 0, "
@@ -226,6 +235,18 @@ def _canonical(text: str) -> str | None:
         return None
     value = float(text)
     return str(int(value)) if value.is_integer() and abs(value) < _EXACT else None
+
+
+def _with_plain_numbers(table: IdTable) -> IdTable:
+    """The table with 3.0 read as 3 among names too, as in a file that has numbers only."""
+    names = [re.sub(r"(?<=[0-9])\.0*$", "", t) if _DECIMAL.fullmatch(t) else t for t in table.ids]
+    lines: dict[str, int] = {}
+    for name, line in zip(names, table.lines, strict=True):
+        lines.setdefault(name, line)
+    place = {name: number for number, name in enumerate(lines)}
+    moved = np.array([place[name] for name in names], np.int64)
+    pairs = moved[table.pairs] if names else table.pairs
+    return IdTable(list(lines), pairs, list(lines.values()), table.numeric)
 
 
 def _by_value(table: IdTable, values: list[int]) -> IdTable:

@@ -139,3 +139,20 @@ def test_an_unknown_id_is_told_with_its_line(tmp_path: Path) -> None:
     assert NodeIds(["ann", "eve", "bob"]).numbers(table, "a.csv").tolist() == [[2, 0], [0, 1]]
     with pytest.raises(ValueError, match=r"a\.csv, line 3: 'eve' is no node: the graph has 2"):
         NodeIds(["ann", "bob"]).numbers(table, "a.csv")
+
+
+def test_a_decimal_is_the_same_id_in_a_file_of_names(tmp_path):
+    file = tmp_path / "pairs.csv"
+    file.write_text("1.0,2.0\nabc,1\n3.5,abc\n")
+    with pytest.warns(UserWarning, match="'abc' is no number"):
+        table = read_id_table(file)
+    assert table.ids == ["1", "2", "abc", "3.5"]
+    assert table.pairs.tolist() == [[0, 2, 3], [1, 0, 2]]
+    assert table.lines == [1, 1, 2, 3]
+
+
+def test_a_quoted_id_stays_in_its_line(tmp_path):
+    file = tmp_path / "pairs.csv"
+    file.write_text('a,"b\nc"\nd,e\n')
+    with pytest.raises(ValueError, match="line 2: a quoted id ends in a later line"):
+        read_id_table(file)

@@ -10,6 +10,7 @@ from graphseq import load, save
 from graphseq.graph.csr import CSR
 from graphseq.graph.models import GAE, NCN, NCNC
 from graphseq.graph.models.ncn import completion, predictor
+from graphseq.graph.nn.graph_encoder import GraphEncoder
 
 N = 30
 
@@ -134,3 +135,24 @@ def test_pairs_are_divided_into_portions_some_at_a_time(
         torch.testing.assert_close(model(x, edges, pairs), expected)
     assert sum(sizes) == number
     assert max(sizes) <= 16
+
+
+@pytest.mark.parametrize("kind", [NCN, NCNC, GAE])
+def test_the_encoder_is_built_once_and_first(kind: type) -> None:
+    torch.manual_seed(0)
+    model = kind(6, 8)
+    torch.manual_seed(0)
+    expected = GraphEncoder(6, 8, conv="pure_gcn", layer_norm=True, jumping_knowledge=True)
+    for ours, theirs in zip(model.encoder.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    head = torch.nn.Linear(8, 8)  # what comes next starts from the same state of the generator
+    assert torch.equal(model.predictor.head.pair.first.weight, head.weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("scale", float("nan")), ("alpha", -1.0), ("prior", -0.1), ("eval_samples", 0)],
+)
+def test_settings_are_checked_when_they_change(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"NCNC: {name} is {value}; pass"):
+        setattr(NCNC(6, 8), name, value)

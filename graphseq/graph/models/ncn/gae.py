@@ -97,6 +97,4 @@ class GAE(LinkModel):
         arguments = own_arguments(locals())
         encoder = encoder_of(arguments)
         head = head_of(arguments, pools=[1] if count_common else [])
-        super().__init__(
-            encoder_of(arguments), CountPredictor(head, None, pair_edge_dropout), arguments
-        )
+        super().__init__(encoder, CountPredictor(head, None, pair_edge_dropout), arguments)

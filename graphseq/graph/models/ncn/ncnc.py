@@ -24,6 +24,7 @@ pi        ``prior``          factor of the odds; or learned for each pair
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from graphseq.graph.models.ncn.completion import CompletionPredictor
 from graphseq.graph.models.ncn.link_model import LinkModel, encoder_of, head_of, own_arguments
@@ -32,12 +33,18 @@ from graphseq.graph.nn.graph_encoder import Conv
 from graphseq.graph.nn.pair_mlps import NodeMLP
 
 
-def _of_predictor(name: str) -> property:
-    """A setting that the predictor holds and that may be changed at any time."""
-    return property(
-        lambda model: getattr(model.predictor, name),
-        lambda model, value: setattr(model.predictor, name, value),
-    )
+def _of_predictor(name: str, inner: str | None = None) -> property:
+    """A setting that the predictor holds, there called ``inner``, and that may be changed."""
+    place = inner or name
+
+    def put(model: "NCNC", value: Any) -> None:
+        if name in ("train_samples", "eval_samples", "chunk_size"):
+            _check({}, {name: value})
+        elif name != "learn_prior":
+            _check({name: value}, {})
+        setattr(model.predictor, place, value)
+
+    return property(lambda model: getattr(model.predictor, place), put)
 
 
 class NCNC(LinkModel):
@@ -107,7 +114,7 @@ class NCNC(LinkModel):
     alpha = _of_predictor("alpha")
     scale = _of_predictor("scale")
     offset = _of_predictor("offset")
-    prior = _of_predictor("odds")
+    prior = _of_predictor("prior", "odds")
     learn_prior = _of_predictor("learn_prior")
     train_samples = _of_predictor("train_samples")
     eval_samples = _of_predictor("eval_samples")
