@@ -9,20 +9,18 @@ with known names says which two of more.
 
 from __future__ import annotations
 
-import csv
 import re
 import warnings
 from array import array
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import numpy as np
 
 from graphseq.files import load_npy, reading
+from graphseq.graph.data.id_lines import NUMBER, id_rows
 from graphseq.graph.data.own_graph import node_pairs
-from graphseq.graph.data.text_tables import open_text
 
 HEADERS = (
     *(("source", "target"), ("src", "dst"), ("src", "dest"), ("from", "to"), ("head", "tail")),
@@ -30,7 +28,6 @@ HEADERS = (
 )
 """Names of the two columns; capitals, ``_`` and an ending ``id`` or ``node`` make no difference."""
 
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _DECIMAL = re.compile(r"[0-9]+\.0*")
 _PLAIN = re.compile(r"0|[1-9][0-9]*")
 _EXACT = 2**53  # floats above have lost digits
@@ -74,7 +71,7 @@ def read_id_table(path: Path | str) -> IdTable:
 
 
 def _read_text(path: Path) -> IdTable:
-    rows = _rows(path)
+    rows = id_rows(path)
     first = next(rows, None)
     if first is None:
         raise ValueError(f"{path} is empty; give two ids per line, such as 0,1")
@@ -100,53 +97,6 @@ def _read_text(path: Path) -> IdTable:
     elif len(pairs) > 1 and _is_header(table):
         table = IdTable(table.ids[2:], pairs[1:].T - 2, lines[2:], False)
     return table
-
-
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number and fields of each line, without comments and empty lines."""
-    number = 0
-
-    def kept(file: TextIO) -> Iterator[str]:
-        nonlocal number
-        for number, line in enumerate(file, start=1):  # noqa: B007 (read where the fields are)
-            content = line.strip()
-            if content and not content.startswith("#"):
-                yield content
-
-    with open_text(path) as file:
-        lines = kept(file)
-        first = next(lines, None)
-        if first is None:
-            return
-        mark = _separator(first)
-        try:
-            reader = csv.reader(
-                chain([first], lines), delimiter=mark, skipinitialspace=True, strict=True
-            )
-            for count, fields in enumerate(reader, start=1):
-                if reader.line_num != count:
-                    raise ValueError(
-                        f"{path}, line {number}: a quoted id ends in a later line than it begins; "
-                        "close its quotes, and leave line breaks out of ids"
-                    )
-                yield number, _without_comment([field.strip() for field in fields], mark)
-        except csv.Error as error:
-            raise ValueError(f"{path}, line {number}: {error}; check its quotes") from error
-
-
-def _separator(line: str) -> str:
-    bare = re.sub(r'"[^"]*"', "", line)
-    if "\t" in bare and not re.search(r"[,;] *\t", bare):
-        return "\t"
-    return next((mark for mark in ";," if mark in bare), " ")
-
-
-def _without_comment(fields: list[str], separator: str) -> list[str]:
-    """``0 1 # note``; a name may hold a #, so that after a comma only a number is cut off."""
-    if separator == " ":
-        return fields[: next((i for i, f in enumerate(fields) if f.startswith("#")), len(fields))]
-    number, mark, _ = fields[-1].partition("#")
-    return [*fields[:-1], number.strip()] if mark and _NUMBER.fullmatch(number.strip()) else fields
 
 
 def _named_columns(fields: list[str]) -> tuple[int, int] | None:
@@ -191,8 +141,8 @@ def _is_header(table: IdTable) -> bool:
     own = table.pairs[:, 0].tolist() == [0, 1] and bool((table.pairs[:, 1:] > 1).all())
     return (
         own
-        and not any(map(_NUMBER.fullmatch, table.ids[:2]))
-        and all(map(_NUMBER.fullmatch, table.ids[2:]))
+        and not any(map(NUMBER.fullmatch, table.ids[:2]))
+        and all(map(NUMBER.fullmatch, table.ids[2:]))
     )
 
 
@@ -202,7 +152,7 @@ def _checked(path: Path, table: IdTable) -> IdTable:
     if all(text is not None and _PLAIN.fullmatch(text) for text in texts):
         return _by_value(table, [int(text or 0) for text in texts])
     table = _with_plain_numbers(table)
-    numbers = [bool(_NUMBER.fullmatch(text)) for text in table.ids]
+    numbers = [bool(NUMBER.fullmatch(text)) for text in table.ids]
     if all(numbers):
         for text, line in zip(table.ids, table.lines, strict=True):
             whole = _canonical(text)
@@ -231,7 +181,7 @@ def _canonical(text: str) -> str | None:
     """The digits of a whole number; a number with needless zeros as it is; else None."""
     if re.fullmatch(r"-?[0-9]+", text):
         return text
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         return None
     value = float(text)
     return str(int(value)) if value.is_integer() and abs(value) < _EXACT else None

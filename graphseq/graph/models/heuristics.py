@@ -7,6 +7,8 @@ Katz                  sum over lengths l = 1, 2, ... of beta^l (A^l)_ij         
 PersonalizedPageRank  p_i(j) + p_j(i),  p_i = alpha sum_k (1 - alpha)^k (e_i D^-1 A^k)
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -72,20 +74,20 @@ class ResourceAllocation(CommonNeighbors):
         return 1.0 / graph.rowptr.diff().clamp(min=1).double()
 
 
-class _AllPairs(nn.Module):
+class _AllPairs(nn.Module, ABC):
     """Scores of all pairs of nodes, computed once for each graph; pairs are looked up in them.
 
     The graph keeps the scores of the last setting.
     """
 
     @property
+    @abstractmethod
     def setting(self) -> float:
         """What the scores depend on besides the graph."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scores(self, csr: CSR) -> Tensor:
         """The score of each pair, ``[N, N]``, float64."""
-        raise NotImplementedError
 
     def forward(
         self, x: Tensor | CSR | None, graph: Tensor | Adjacency, edge_label_index: Tensor
