@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 INT32_MAX = 2**31 - 1
+_PIECE = 1 << 20  # numbers looked at together
 
 
 def check_index(where: str, name: str, index: Tensor, size: int) -> None:
@@ -59,6 +60,20 @@ def check_same(where: str, name: str, tensor: Tensor, like: Tensor) -> None:
         )
 
 
+def all_finite(values: Tensor) -> bool:
+    """Whether no number is NaN or infinite, found piece by piece.
+
+    ``torch.isfinite`` makes several tensors of its argument's size. Here they are the size of a
+    piece, so that numbers mapped from a file are checked without as much memory as the file is
+    long.
+
+    Shape:
+        - values: ``[N, ...]``
+    """
+    rows = max(1, _PIECE * len(values) // max(1, values.numel()))
+    return all(bool(piece.isfinite().all()) for piece in values.split(rows))
+
+
 def check_value(where: str, name: str, value: Tensor | None, like: Tensor) -> None:
     """Refuses values that are not finite constants, one per index in ``like``; None passes.
 
@@ -76,7 +91,7 @@ def check_value(where: str, name: str, value: Tensor | None, like: Tensor) -> No
             f"{where}: {name} requires a gradient, but a matrix is a constant; "
             "give trainable values to spmm(matrix, x, value)"
         )
-    if not bool(value.isfinite().all()):
+    if not all_finite(value):
         raise ValueError(f"{where}: {name} contains NaN or infinity; clean it first")
 
 

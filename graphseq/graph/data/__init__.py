@@ -2,6 +2,9 @@
 
 from graphseq.graph.data.digits import digits
 from graphseq.graph.data.digits_links import digits_links
+from graphseq.graph.data.fixed_links import five_link_splits
+from graphseq.graph.data.folds import five_folds, split_by_fold
+from graphseq.graph.data.github import github
 from graphseq.graph.data.heart import heart_links
 from graphseq.graph.data.link_data import LinkData
 from graphseq.graph.data.link_splits import draw_links, draw_non_links
@@ -35,6 +38,9 @@ __all__ = [
     "digits_links",
     "draw_links",
     "draw_non_links",
+    "five_folds",
+    "five_link_splits",
+    "github",
     "graph_from_arrays",
     "graph_from_files",
     "heart_links",
@@ -48,6 +54,7 @@ __all__ = [
     "ogbn_arxiv",
     "planetoid",
     "planetoid_links",
+    "split_by_fold",
     "split_by_fractions",
     "split_component",
     "split_per_class",

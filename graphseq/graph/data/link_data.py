@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from graphseq.graph.adjacency import Adjacency
-from graphseq.graph.checks import check_tensor
+from graphseq.graph.checks import all_finite, check_tensor
 from graphseq.graph.csr import CSR
 from graphseq.graph.ops import LinkRemoval
 
@@ -41,12 +41,14 @@ class LinkData:
             where it is None.
         multigraph: Repeated training links are meant, each is an event of its own. Otherwise
             training warns of them, for hiding one copy leaves the others visible.
+        train_negative: Fixed pairs to learn from as no links; None draws them anew every epoch.
 
     Shape:
         - x: ``[N, F]`` or ``[N]``
         - train, val, test: ``[2, number of links]``, int64
         - val_negative, test_negative: ``[2, M]``, shared, or ``[2, P, K]``, entry p belonging to
           link p; int64, or int32 to save memory
+        - train_negative: ``[2, number of pairs]``, int64
         - train_weight, train_year: ``[number of training links]``
 
     Raises:
@@ -68,6 +70,7 @@ class LinkData:
     train_year: Tensor | None = None
     num_embeddings: int | None = None
     multigraph: bool = False
+    train_negative: Tensor | None = None
 
     def __post_init__(self) -> None:
         self._check_x()
@@ -104,7 +107,7 @@ class LinkData:
             values = x.value if isinstance(x, CSR) else x
             if len(x.shape) != 2:
                 raise ValueError(f"{self.name}: x must be [N, F], got shape {tuple(x.shape)}")
-            if values is not None and not bool(torch.isfinite(values).all()):
+            if values is not None and not all_finite(values):
                 raise ValueError(f"{self.name}: x holds NaN or infinite features; fill them")
             if rows is not None:
                 raise ValueError(f"{self.name}: num_embeddings is {rows}, but x holds features")
@@ -123,7 +126,7 @@ class LinkData:
 
     def _check_pairs(self, part: str, pairs: Tensor) -> None:
         check_tensor(self.name, part, pairs)
-        negative = part.endswith("negative")
+        negative = part in ("val_negative", "test_negative")
         dtypes = (torch.int64, torch.int32) if negative else (torch.int64,)
         if pairs.dtype not in dtypes:
             raise TypeError(f"{self.name}: {part} must be int64, got {pairs.dtype}; use .long()")
@@ -150,8 +153,9 @@ class LinkData:
 
     @property
     def parts(self) -> dict[str, Tensor]:
-        """All lists of pairs by name."""
-        names = ("train", "val", "val_negative", "test", "test_negative")
+        """All lists of pairs by name; ``train_negative`` only where there are some."""
+        fixed = () if self.train_negative is None else ("train_negative",)
+        names = ("train", *fixed, "val", "val_negative", "test", "test_negative")
         return {name: getattr(self, name) for name in names}
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import torch
@@ -25,16 +25,56 @@ class LinkSplit(NamedTuple):
     test_negative: Tensor
 
 
+class FixedLinkSplit(NamedTuple):
+    """A :class:`LinkSplit` with pairs to learn from as no links, which are in no other part."""
+
+    train: Tensor
+    train_negative: Tensor
+    val: Tensor
+    val_negative: Tensor
+    test: Tensor
+    test_negative: Tensor
+
+
+@overload
+def draw_links(
+    edges: Tensor,
+    num_nodes: int,
+    *,
+    val: float = ...,
+    test: float = ...,
+    num_train_negatives: None = None,
+    num_val_negatives: int | None = ...,
+    num_test_negatives: int | None = ...,
+    seed: int = ...,
+) -> LinkSplit: ...
+
+
+@overload
+def draw_links(
+    edges: Tensor,
+    num_nodes: int,
+    *,
+    val: float = ...,
+    test: float = ...,
+    num_train_negatives: int,
+    num_val_negatives: int | None = ...,
+    num_test_negatives: int | None = ...,
+    seed: int = ...,
+) -> FixedLinkSplit: ...
+
+
 def draw_links(
     edges: Tensor,
     num_nodes: int,
     *,
     val: float = 0.1,
     test: float = 0.2,
+    num_train_negatives: int | None = None,
     num_val_negatives: int | None = None,
     num_test_negatives: int | None = None,
     seed: int = 0,
-) -> LinkSplit:
+) -> LinkSplit | FixedLinkSplit:
     """Split the links of a graph at random, and draw pairs that are no links.
 
     Args:
@@ -43,6 +83,8 @@ def draw_links(
         num_nodes: Number of nodes N.
         val: Fraction of the links to validate on.
         test: Fraction of the links to test on; the others, and what rounding leaves, are trained.
+        num_train_negatives: How many pairs to learn from as no links; None means none at all, for
+            training usually draws new ones every epoch.
         num_val_negatives: How many pairs validation links are ranked against; None means as many as
             there are test links. (More than validation links: so does the split that NCN's numbers
             on Cora, CiteSeer and PubMed come from.)
@@ -51,6 +93,9 @@ def draw_links(
 
     Shape:
         - edges: ``[2, E]``
+
+    Returns:
+        The parts; with ``train_negative`` among them where ``num_train_negatives`` is a number.
 
     Raises:
         ValueError: A node is out of range, a fraction leaves a part without links, or there are too
@@ -79,9 +124,12 @@ def draw_links(
         sizes["test"] if wanted is None else wanted
         for wanted in (num_val_negatives, num_test_negatives)
     ]
-    negatives = draw_non_links(links, num_nodes, sum(wanted), generator).split(wanted, dim=1)
-    pairs = (parts[0], parts[1], negatives[0], parts[2], negatives[1])
-    return LinkSplit(*(part.contiguous() for part in pairs))
+    wanted += [] if num_train_negatives is None else [num_train_negatives]
+    drawn = draw_non_links(links, num_nodes, sum(wanted), generator).split(wanted, dim=1)
+    train, val_links, test_links, *negatives = (part.contiguous() for part in (*parts, *drawn))
+    if num_train_negatives is None:
+        return LinkSplit(train, val_links, negatives[0], test_links, negatives[1])
+    return FixedLinkSplit(train, negatives[2], val_links, negatives[0], test_links, negatives[1])
 
 
 def draw_non_links(links: Tensor, num_nodes: int, num: int, generator: torch.Generator) -> Tensor:

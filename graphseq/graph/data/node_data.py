@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from graphseq.graph.adjacency import Adjacency
+from graphseq.graph.checks import all_finite
 from graphseq.graph.csr import CSR
 
 
@@ -68,7 +69,7 @@ class NodeData:
                 f"{self.name}: x has {self.x.shape[0]} rows but the graph has "
                 f"{self.adjacency.num_nodes} nodes; give one row per node"
             )
-        if values is not None and not bool(torch.isfinite(values).all()):
+        if values is not None and not all_finite(values):
             raise ValueError(f"{self.name}: x holds NaN or infinite features; remove or fill them")
 
     def _check_labels(self) -> None:

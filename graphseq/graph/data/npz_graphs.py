@@ -29,6 +29,11 @@ BOJCHEVSKI = "https://github.com/abojchevski/graph2gauss/raw/master/data"
 AMAZON = {"Computers": "amazon_electronics_computers", "Photo": "amazon_electronics_photo"}
 COAUTHOR = {"CS": "ms_academic_cs", "Physics": "ms_academic_phy"}
 CITATION_FULL = {name: name.lower() for name in ("Cora", "Cora_ML", "CiteSeer", "DBLP", "PubMed")}
+_FAMILIES = {  # function: its graphs' files, their address, their place below a data folder
+    "amazon": (AMAZON, SHCHUR, "amazon/{name}/raw/{stem}.npz"),
+    "coauthor": (COAUTHOR, SHCHUR, "coauthor/{name}/raw/{stem}.npz"),
+    "citation_full": (CITATION_FULL, BOJCHEVSKI, "citationfull/{stem}/raw/{stem}.npz"),
+}
 SHA256 = {  # of the original files; those of CitationFull's other three are not known to us
     "amazon_electronics_computers": (
         "498b98144761c1592e7ba7c127637ffbfdda088ec2ca9cf4d431d6dabbb84d5d"
@@ -71,8 +76,7 @@ def amazon(
         FileNotFoundError: The file is missing and ``download`` is False.
         ValueError: An argument is not among the choices, or the file is broken.
     """
-    stem = _choose("amazon", name, AMAZON)
-    path = _locate(f"amazon/{name}/raw", stem, SHCHUR, root=root, download=download)
+    path = find_npz_graph("amazon", name, root=root, download=download)
     return _node_data(path, name, lcc=lcc, seed=seed, normalize=normalize, sparse=sparse)
 
 
@@ -104,8 +108,7 @@ def coauthor(
         FileNotFoundError: The file is missing and ``download`` is False.
         ValueError: An argument is not among the choices, or the file is broken.
     """
-    stem = _choose("coauthor", name, COAUTHOR)
-    path = _locate(f"coauthor/{name}/raw", stem, SHCHUR, root=root, download=download)
+    path = find_npz_graph("coauthor", name, root=root, download=download)
     return _node_data(path, name, lcc=lcc, seed=seed, normalize=normalize, sparse=sparse)
 
 
@@ -139,9 +142,40 @@ def citation_full(
         ValueError: An argument is not among the choices, the file is broken, or a class has too
             few nodes for the split.
     """
-    stem = _choose("citation_full", name, CITATION_FULL)
-    path = _locate(f"citationfull/{stem}/raw", stem, BOJCHEVSKI, root=root, download=download)
+    path = find_npz_graph("citation_full", name, root=root, download=download)
     return _node_data(path, name, lcc=lcc, seed=seed, normalize=normalize, sparse=sparse)
+
+
+def find_npz_graph(
+    family: Literal["amazon", "coauthor", "citation_full"],
+    name: str,
+    *,
+    root: str | None = None,
+    download: bool = False,
+) -> Path:
+    """Find a graph's file, and fetch it if that was asked for.
+
+    Args:
+        family: The function that returns the graph.
+        name: Which of its graphs.
+        root: Data folder in place of ``GRAPHSEQ_DATA``.
+        download: Fetch a missing file into the cache folder.
+
+    Raises:
+        FileNotFoundError: The file is missing and ``download`` is False.
+        ValueError: The family has no such graph.
+    """
+    stems, address, place = _FAMILIES[family]
+    if name not in stems:
+        raise ValueError(f"{family}: name must be one of {', '.join(stems)}, got {name!r}")
+    stem = stems[name]
+    return find(
+        place.format(name=name, stem=stem),
+        root=root,
+        url=f"{address}/{stem}.npz",
+        sha256=SHA256.get(stem),
+        download=download,
+    )
 
 
 def read_npz_graph(path: Path | str) -> tuple[csr_matrix, Tensor, Tensor]:
@@ -176,22 +210,6 @@ def read_npz_graph(path: Path | str) -> tuple[csr_matrix, Tensor, Tensor]:
     features.data = (features.data > 0).astype(np.float32)
     edge_index = simple_edges(edges.row, edges.col, edges.shape[0])
     return features, edge_index, torch.from_numpy(arrays["labels"].astype(np.int64))
-
-
-def _choose(function: str, name: str, choices: dict[str, str]) -> str:
-    if name not in choices:
-        raise ValueError(f"{function}: name must be one of {', '.join(choices)}, got {name!r}")
-    return choices[name]
-
-
-def _locate(folder: str, stem: str, address: str, *, root: str | None, download: bool) -> Path:
-    return find(
-        f"{folder}/{stem}.npz",
-        root=root,
-        url=f"{address}/{stem}.npz",
-        sha256=SHA256.get(stem),
-        download=download,
-    )
 
 
 def _matrix(arrays: dict[str, np.ndarray], kind: str, path: Path | str) -> csr_matrix:

@@ -8,6 +8,8 @@ from graphseq.graph.data import (
     coauthor,
     digits,
     digits_links,
+    five_folds,
+    five_link_splits,
     ogbl_ddi,
     planetoid,
     planetoid_links,
@@ -43,6 +45,8 @@ def test_loaders_only_read(tmp_path, monkeypatch, data_root):
     citation_full(name="CiteSeer")
     digits()
     planetoid_links(name="CiteSeer")
+    five_folds(name="Cora_ML")
+    five_link_splits(name="Cora_ML")
     ogbl_ddi()
     digits_links()
     after = {path: path.stat().st_mtime_ns for path in data_root.rglob("*")}

@@ -1,5 +1,7 @@
 """Link data: what it derives from its parts, and what it refuses."""
 
+import hashlib
+
 import networkx as nx
 import pytest
 import torch
@@ -65,6 +67,25 @@ def test_fingerprint_is_that_of_the_pairs():
     assert column.fingerprint != make(val_negative=GOOD["val_negative"][:, :2, None]).fingerprint
 
 
+def test_fixed_negatives_are_a_part_only_where_there_are_some():
+    bare, fixed = make(), make(train_negative=GOOD["val_negative"])
+    assert list(bare.parts) == ["train", "val", "val_negative", "test", "test_negative"]
+    assert "train_negative" not in bare.summary()
+    assert fixed.parts["train_negative"] is GOOD["val_negative"]
+    assert fixed.summary()["train_negative"] == 3
+    other = make(train_negative=GOOD["val_negative"].flip(0))
+    assert len({data.fingerprint for data in (bare, fixed, other)}) == 3
+
+
+def test_the_fingerprint_without_them_is_the_one_that_results_were_written_with():
+    """Its definition before there were fixed negatives, written out."""
+    digest = hashlib.sha256(b"(8, 3, None)")
+    for part in ("train", "val", "val_negative", "test", "test_negative"):
+        digest.update(f"{part} {tuple(GOOD[part].shape)} ".encode())
+        digest.update(GOOD[part].numpy().astype("<i8").tobytes())
+    assert make().fingerprint == make(train_negative=None).fingerprint == digest.hexdigest()
+
+
 def test_long_parts_are_hashed_in_pieces(monkeypatch):
     whole = make().fingerprint
     monkeypatch.setattr("graphseq.graph.data.link_data._PIECE", 2)
@@ -81,8 +102,22 @@ def test_summary():
 
 
 def test_to_where_it_is_already():
-    data = make(train_weight=torch.ones(7), x=CSR.from_dense(torch.rand(N, 3)))
+    data = make(
+        train_weight=torch.ones(7),
+        train_negative=GOOD["val_negative"],
+        x=CSR.from_dense(torch.rand(N, 3)),
+    )
     assert data.to("cpu") is data
+
+
+def test_to_moves_every_part(monkeypatch):
+    data = make(train_negative=GOOD["val_negative"])
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device: self.clone())
+    moved = data.to("another device")
+    assert list(moved.parts) == list(data.parts)
+    for name, part in data.parts.items():
+        assert moved.parts[name] is not part
+        assert torch.equal(moved.parts[name], part)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +150,18 @@ def test_to_where_it_is_already():
         ({"x": None, "num_embeddings": 4}, ValueError, "num_embeddings is 4, but 8 rows"),
         ({"train_weight": torch.ones(6)}, ValueError, r"train_weight must be \[7\]"),
         ({"train_year": torch.ones(7, 1).long()}, ValueError, r"train_year must be \[7\]"),
+        (
+            {"train_negative": GOOD["test_negative"]},
+            TypeError,
+            "train_negative must be int64, got torch.int32",
+        ),
+        (
+            {"train_negative": GOOD["test_negative"].long()},
+            ValueError,
+            r"train_negative must be \[2, E\], got shape \(2, 1, 2\)",
+        ),
+        ({"train_negative": TRAIN[:, :0]}, ValueError, "train_negative is empty"),
+        ({"train_negative": TRAIN + 5}, ValueError, "train_negative must hold node ids 0 .. 7"),
         ({"metric": "hits@0"}, ValueError, "metric must be 'hits@K'"),
         ({"metric": "map"}, ValueError, "metric must be 'hits@K'"),
     ],
@@ -125,9 +172,9 @@ def test_refuses(changes, error, words):
     assert str(caught.value).startswith("graph: ")
 
 
-@pytest.mark.parametrize("part", ["x", "train", "val_negative", "train_weight"])
+@pytest.mark.parametrize("part", ["x", "train", "train_negative", "val_negative", "train_weight"])
 def test_arrays_and_lists_are_refused_with_a_remedy(part):
-    value = torch.ones(7) if part == "train_weight" else GOOD[part]
+    value = {**GOOD, "train_weight": torch.ones(7), "train_negative": TRAIN}[part]
     with pytest.raises(TypeError, match=rf"graph: {part} is a ndarray; .*torch.from_numpy\({part}"):
         make(**{part: value.numpy()})
     with pytest.raises(TypeError, match=rf"graph: {part} is a list; pass a tensor, torch.tensor"):

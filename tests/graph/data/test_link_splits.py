@@ -47,6 +47,40 @@ def test_split_depends_on_the_seed_and_on_nothing_else():
         assert torch.equal(a, b)
 
 
+def test_without_training_negatives_the_numbers_are_the_ones_they_always_were():
+    """The order of the draws, written out: committed results depend on it."""
+    edges, num_nodes = random_edges(40, 200), 40
+    links = torch.zeros(num_nodes, num_nodes)
+    links[edges.min(0).values, edges.max(0).values] = 1
+    links = links.triu(1).t().nonzero().t().flip(0)  # by the larger node, then by the smaller
+    generator = torch.Generator().manual_seed(7)
+    links = links[:, torch.randperm(links.shape[1], generator=generator)]
+    val, test = links.shape[1] // 10, links.shape[1] // 5
+    drawn = draw_non_links(links, num_nodes, 2 * test, generator)
+    expected = (
+        *(links[:, : -val - test], links[:, -val - test : -test], drawn[:, :test]),
+        *(links[:, -test:], drawn[:, test:]),
+    )
+    split = draw_links(edges, num_nodes, seed=7)
+    assert split._fields == ("train", "val", "val_negative", "test", "test_negative")
+    assert all(torch.equal(a, b) for a, b in zip(split, expected, strict=True))
+
+
+@given(st.integers(25, 60), st.integers(40, 90), st.integers(0, 99))
+def test_training_negatives_are_apart_from_everything_else(num_nodes, num_edges, seed):
+    edges = random_edges(num_nodes, num_edges, seed)
+    split = draw_links(edges, num_nodes, num_train_negatives=60, num_val_negatives=5, seed=seed)
+    bare = draw_links(edges, num_nodes, seed=seed)
+    for part in ("train", "val", "test"):
+        assert torch.equal(getattr(split, part), getattr(bare, part))
+    sizes = [60, 5, bare.test.shape[1]]
+    negatives = [split.train_negative, split.val_negative, split.test_negative]
+    assert [part.shape[1] for part in negatives] == sizes
+    assert len(as_set(*negatives)) == sum(sizes)
+    assert not as_set(*negatives) & as_set(split.train, split.val, split.test)
+    assert all(part.is_contiguous() and part.dtype == torch.int64 for part in split)
+
+
 def test_sizes():
     split = draw_links(
         random_edges(40, 200), 40, val=0.25, test=0.5, num_val_negatives=7, num_test_negatives=9
