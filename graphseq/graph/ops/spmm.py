@@ -123,6 +123,15 @@ def product(matrix: CSR, x: Tensor, value: Tensor) -> Tensor:
     return out
 
 
+def sampled(matrix: CSR, left: Tensor, right: Tensor) -> Tensor:
+    """``<left[row e], right[col e]>`` for each stored entry e, by the compiled loop; as above."""
+    out = left.new_empty(matrix.nnz)
+    _sampled(
+        *matrix.arrays(), array(left), array(right), out.numpy(), work=matrix.nnz * left.size(1)
+    )
+    return out
+
+
 class _Product(torch.autograd.Function):
     """The product with its two gradients."""
 
@@ -143,12 +152,7 @@ class _Product(torch.autograd.Function):
             value_t = transposed_values(matrix, None if ctx.own else value, grad.dtype)
             grad_x = product(matrix.transpose(), grad, value_t)
         if ctx.needs_input_grad[2]:
-            grad, x = grad.contiguous(), x.contiguous()
-            grad_value = torch.empty_like(value)
-            _sampled(
-                *matrix.arrays(), array(grad), array(x), grad_value.numpy(),
-                work=matrix.nnz * x.size(1),
-            )  # fmt: skip
+            grad_value = sampled(matrix, grad, x)
         return None, grad_x, grad_value
 
 
