@@ -15,6 +15,7 @@ from graphseq import training as training
 from graphseq.graph.models import DAGNN as DAGNN
 from graphseq.graph.models import NCN as NCN
 from graphseq.graph.models import NCNC as NCNC
+from graphseq.graph.models import ForwardGNN as ForwardGNN
 from graphseq.training import Budget as Budget
 from graphseq.training import Claim as Claim
 from graphseq.training import Experiment as Experiment

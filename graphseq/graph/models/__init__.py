@@ -6,6 +6,15 @@ from graphseq.graph.models.baselines import GCN as GCN
 from graphseq.graph.models.baselines import MLP as MLP
 from graphseq.graph.models.baselines import SGC as SGC
 from graphseq.graph.models.dagnn import DAGNN as DAGNN
+from graphseq.graph.models.forward_gnn import BackpropGNN as BackpropGNN
+from graphseq.graph.models.forward_gnn import BackpropLinkGNN as BackpropLinkGNN
+from graphseq.graph.models.forward_gnn import ForwardGNN as ForwardGNN
+from graphseq.graph.models.forward_gnn import ForwardLinkGNN as ForwardLinkGNN
+from graphseq.graph.models.forward_gnn import LabelAppendingGNN as LabelAppendingGNN
+from graphseq.graph.models.forward_gnn import TopDownLinkGNN as TopDownLinkGNN
+from graphseq.graph.models.forward_gnn import TopToInputGNN as TopToInputGNN
+from graphseq.graph.models.forward_gnn import TopToLossGNN as TopToLossGNN
+from graphseq.graph.models.forward_gnn import VirtualNodeGNN as VirtualNodeGNN
 from graphseq.graph.models.heuristics import AdamicAdar as AdamicAdar
 from graphseq.graph.models.heuristics import CommonNeighbors as CommonNeighbors
 from graphseq.graph.models.heuristics import Katz as Katz

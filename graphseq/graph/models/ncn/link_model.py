@@ -23,6 +23,10 @@ from graphseq.graph.ops.undirected import undirected
 class LinkModel(nn.Module):
     """Scores pairs of nodes of an undirected graph.
 
+    ``torch.compile`` leaves it as it is: each batch has other numbers of neighbours, at which the
+    compiler breaks off or starts anew. Compiled all the same, NCN on the digits needed 150 s for
+    two epochs on one CPU thread, and 66 ms for each further one, against 28 ms as it is.
+
     Args:
         encoder: from features to node states.
         predictor: from node states to logits of pairs.
@@ -50,6 +54,7 @@ class LinkModel(nn.Module):
             )
         super().__setattr__(name, value)
 
+    @torch.compiler.disable
     def forward(
         self,
         x: Tensor | CSR | None,

@@ -55,6 +55,7 @@ class PairPredictor(nn.Module):
         self.node = node
         self.edge_dropout = edge_dropout
 
+    @torch.compiler.disable  # as in LinkModel, for where only the predictor is trained
     def forward(
         self, x: Tensor, graph: CSR, pairs: Tensor, labels: Tensor | None = None, depth: int = 0
     ) -> Tensor:
