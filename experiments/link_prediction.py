@@ -251,7 +251,7 @@ own = Experiment(
     name="ncn_own",
     data=partial(links_from_files, edges="edges.csv"),
     model=partial(NCN, hidden_channels=64, dropout=0.1, pair_dropout=0.1),
-    task=partial(LinkPrediction, lr=0.005, batch_size=1024),
+    task=partial(LinkPrediction, lr=0.005),
     seeds=range(1),
     notes="an edge list of your own: --data.edges FILE.csv",
 )

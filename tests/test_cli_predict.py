@@ -78,6 +78,7 @@ def test_an_edge_list_is_trained_on_once_and_pairs_are_scored(
 
     task = restore(run, catalog.shipped()["ncn_own"], 0).eval()
     assert isinstance(task, LinkPrediction)
+    assert task.batch_size == task.data.train.size(1) // 10  # the other links stay visible
     expected, _ = score_pairs(task, torch.tensor([[0, 0, 7, 3], [1, 45, 5, 3]]), "cpu")
     found = torch.tensor([float(row["probability"]) for row in rows])
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)

@@ -30,7 +30,7 @@ class Train:
     precision: str = "32-true"
     """Number format, such as bf16-mixed or 64-true."""
     compile: bool = False
-    """Compile the model with torch.compile."""
+    """Compile the model with torch.compile, which leaves NCN, NCNC and GAE as they are."""
     resume: bool = False
     """Continue unfinished seeds from their checkpoints; a folder that has some needs it."""
     tensorboard: bool = False
@@ -48,7 +48,7 @@ class Leaderboard:
     precision: str = "32-true"
     """Number format, such as bf16-mixed or 64-true."""
     compile: bool = False
-    """Compile the model with torch.compile."""
+    """Compile the model with torch.compile, which leaves NCN, NCNC and GAE as they are."""
 
 
 @dataclass(frozen=True)

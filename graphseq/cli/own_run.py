@@ -22,7 +22,7 @@ from graphseq.training.run_folder import RunFolder
 OWN = "ncn_own"
 """The shipped experiment that an edge list is trained with."""
 FEW_FREE = 200  # pairs without a link; with fewer, hits@100 would have no 100 of them to count by
-SHARE = 10  # a batch, whose links are hidden from the model, has at most one in so many
+SHARE = 10  # the smallest split has one link in so many
 
 
 class OwnGraph:
@@ -54,7 +54,7 @@ class OwnGraph:
         self._check()
 
     def _check(self) -> None:
-        if self.num_links < SHARE:  # the smallest split has one in ten
+        if self.num_links < SHARE:
             raise ValueError(
                 f"predict: {self.edges} has {self.num_links} different links, too few to learn "
                 f"from; give at least {SHARE}"
@@ -68,12 +68,10 @@ class OwnGraph:
 
     def settings(self, folder: Path) -> dict[str, object]:
         """What the shipped experiment is to be changed in; paths hold from everywhere."""
-        train = max(int(0.7 * self.num_links), 1)
         values: dict[str, object] = {
             "data.edges": str(folder.resolve() / "edges.npy"),
             "data.name": stem_of(self.edges),
             "data.num_nodes": len(self.nodes),
-            "task.batch_size": min(1024, max(train // SHARE, 1)),
         }
         if self.num_free < FEW_FREE:
             values["data.metric"] = "auc"

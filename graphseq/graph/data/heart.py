@@ -8,9 +8,10 @@ The published archive has one folder per dataset. Cora, CiteSeer and PubMed come
 split of 85/5/10 % as text and with their features; the OGB datasets have OGB's own split, which on
 ogbl-ppa is reduced to listed positions.
 
-Names of files and folders are those that the authors' code opens; for the OGB datasets it is not
-certain whether candidates are called ``heart_valid_samples.npy`` or ``valid_samples.npy``, so
-either name is taken. The archive itself has not been checked.
+Names of files and folders are those that the authors' scripts write and, in their last versions,
+nearly all open: ``ogbl-ppa/heart_valid_samples.npy``. Earlier versions, and for the OGB datasets
+those of NCN to the end, open ``ogbl_ppa/valid_samples.npy``; either is taken. The archive itself
+has not been checked.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def heart_links(
         sparse: Bag-of-words features as :class:`~graphseq.graph.csr.CSR` in place of a dense
             tensor; OGB's are dense anyway.
         root: Data folder in place of ``GRAPHSEQ_DATA``. HeaRT's folders are ``heart/cora``,
-            ``heart/ogbl_ppa`` and so on, with ``heart_valid_samples.npy`` and
+            ``heart/ogbl-ppa`` and so on, with ``heart_valid_samples.npy`` and
             ``heart_test_samples.npy``; for Cora, CiteSeer and PubMed ``train_pos.txt``,
             ``valid_pos.txt``, ``test_pos.txt`` and ``gnn_feature``; for ogbl-ppa
             ``valid_samples_index.pt`` and ``test_samples_index.pt``.
@@ -96,10 +97,11 @@ def _names(name: str) -> list[str]:
 
 def _find(name: str, file: str, root: str | None) -> Path:
     """The file under any of its names; the first one is what a missing file is called."""
-    folder = name.lower().replace("-", "_")
+    folder = name.lower()
     places = [f"heart/{folder}/{file}"]
     if name in OGB:
-        places += [f"heart/{name}/{file}", f"heart/{folder}/{file.removeprefix('heart_')}"]
+        older = folder.replace("-", "_")
+        places += [f"heart/{older}/{file}", f"heart/{older}/{file.removeprefix('heart_')}"]
     errors = []
     for place in places:
         try:

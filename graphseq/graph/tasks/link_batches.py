@@ -11,6 +11,8 @@ from graphseq.graph.ops import sample_non_edges
 from graphseq.training import Shard
 
 Negatives = Literal["non_edges", "destinations"]
+SIZE = 1024  # of a batch, where nobody says otherwise
+SHARE, MOST = 10, 2  # of so many links one is hidden at once: as a rule, and whatever is asked
 
 
 class Pairs(NamedTuple):
@@ -23,6 +25,18 @@ class Pairs(NamedTuple):
     positive: Tensor
     negative: Tensor
     hidden: Tensor | None = None
+
+
+def batch_links(asked: int | None, links: int, hides: bool) -> int:
+    """How many of so many training links a batch has.
+
+    Args:
+        asked: what the user says, or None.
+        links: there are.
+        hides: the batch's links are hidden from the model, which is to see most of the others.
+    """
+    part = 1 if not hides else SHARE if asked is None else MOST
+    return max(min(SIZE if asked is None else asked, links // part), 1)
 
 
 def training_batches(

@@ -12,14 +12,14 @@ from graphseq.graph.data import LinkData
 
 
 def check_options(
-    negatives: str, pretrain_epochs: int, sizes: Mapping[str, int], first: Mapping[str, Any]
+    negatives: str, pretrain_epochs: int, sizes: Mapping[str, int | None], first: Mapping[str, Any]
 ) -> None:
     """Refuses options out of their range, and those that mean nothing without pre-training.
 
     Args:
         negatives: what they are.
         pretrain_epochs: epochs of pre-training.
-        sizes: whole numbers from 1 by name.
+        sizes: whole numbers from 1 by name; None where not given.
         first: what only pre-training uses, by name; None or False where not given.
 
     Raises:
@@ -31,9 +31,8 @@ def check_options(
         )
     if pretrain_epochs < 0:
         raise ValueError(f"LinkPrediction: pretrain_epochs is {pretrain_epochs}; pass 0 or more")
-    whole = {name: value for name, value in first.items() if type(value) is int}
-    for name, size in {**sizes, **whole}.items():
-        if size < 1:
+    for name, size in {**sizes, **first}.items():
+        if type(size) is int and size < 1:
             raise ValueError(f"LinkPrediction: {name} is {size}; pass 1 or more")
     for name, value in first.items():
         if not pretrain_epochs and value is not None and value is not False:

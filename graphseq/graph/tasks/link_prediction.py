@@ -21,6 +21,7 @@ from graphseq.graph.tasks import link_checks
 from graphseq.graph.tasks.link_batches import (
     Negatives,
     Pairs,
+    batch_links,
     scored_batch,
     seeded,
     training_batches,
@@ -46,8 +47,9 @@ class LinkPrediction(Task):
         data: the graph and its links.
         lr: learning rate of Adam.
         encoder_lr: that of the encoder; None means ``lr``.
-        batch_size: training links in a batch, of all ranks together. The last, incomplete batch of
-            an epoch is dropped, unless it is the only one.
+        batch_size: training links in a batch, of all ranks together; None means 1,024. Where they
+            are hidden, None means a tenth of all links if that is less, and no number hides more
+            than half of them. The last, incomplete batch of an epoch is dropped.
         negatives: "non_edges", uniform over ordered pairs that are not linked, or "destinations",
             each link's source with a uniform node, which may be linked to it (ogbl-citation2).
         remove_targets: hide the links of a batch from the model.
@@ -83,7 +85,7 @@ class LinkPrediction(Task):
         *,
         lr: float = 0.01,
         encoder_lr: float | None = None,
-        batch_size: int = 1024,
+        batch_size: int | None = None,
         negatives: Negatives = "non_edges",
         remove_targets: bool = True,
         strict_removal: bool = False,
@@ -111,8 +113,9 @@ class LinkPrediction(Task):
         self.data = data
         self.lr = lr
         self.encoder_lr = lr if encoder_lr is None else encoder_lr
-        self.batch_size = min(batch_size, data.train.size(1))
-        self.pretrain_batch_size = min(pretrain_batch_size or batch_size, data.train.size(1))
+        links, first_size = data.train.size(1), pretrain_batch_size or batch_size
+        self.batch_size = batch_links(batch_size, links, remove_targets)
+        self.pretrain_batch_size = batch_links(first_size, links, remove_targets)
         self.negatives = negatives
         self.remove_targets = remove_targets
         self.strict_removal = strict_removal

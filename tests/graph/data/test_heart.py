@@ -73,12 +73,12 @@ def test_lines_that_join_a_node_with_itself_are_left_out(cora):
     np.testing.assert_array_equal(load(folder).test.numpy(), links["test"].T)
 
 
-def write_ogb(data, name, folder=None, num=500):
+def write_ogb(data, name, num=500):
     """An OGB dataset with HeaRT's files; the OGB part, the candidates and the chosen positions."""
     files = writer.Written(data, name)
     sizes = dict(writer.SIZES)
     chosen = {"valid": torch.arange(sizes["valid"]), "test": torch.arange(sizes["test"])}
-    folder = data / "heart" / (folder or name.replace("-", "_"))
+    folder = data / "heart" / name
     folder.mkdir(parents=True)
     if name == "ogbl-ppa":
         chosen = {"valid": torch.tensor([5, 3, 30]), "test": torch.tensor([1, 29])}
@@ -104,9 +104,10 @@ def test_ogb(tmp_path, monkeypatch, name):
 
 def test_other_names_of_ogb_folders_and_files(tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHSEQ_CACHE", str(tmp_path / "cache"))
-    write_ogb(tmp_path, "ogbl-ppa", folder="ogbl-ppa")
+    write_ogb(tmp_path, "ogbl-ppa")
     fingerprint = heart_links("ogbl-ppa", root=str(tmp_path)).fingerprint
     folder = (tmp_path / "heart/ogbl-ppa").rename(tmp_path / "heart/ogbl_ppa")
+    assert heart_links("ogbl-ppa", root=str(tmp_path)).fingerprint == fingerprint
     for file in list(folder.glob("heart_*")):
         file.rename(folder / file.name.removeprefix("heart_"))
     assert heart_links("ogbl-ppa", root=str(tmp_path)).fingerprint == fingerprint
@@ -133,8 +134,8 @@ def test_missing_folders_are_told_before_anything_is_read(tmp_path, monkeypatch)
     with pytest.raises(FileNotFoundError) as caught:
         run(experiment, [0], progress=False)
     message = str(caught.value)
-    assert f"heart/ogbl_ppa/heart_valid_samples.npy is not in {tmp_path}" in message
-    assert "HeaRT-Data/dataset.tar.gz, whose folder dataset/ogbl_ppa belongs at" in message
+    assert f"heart/ogbl-ppa/heart_valid_samples.npy is not in {tmp_path}" in message
+    assert "HeaRT-Data/dataset.tar.gz, whose folder dataset/ogbl-ppa belongs at" in message
     assert "valid_samples_index.pt, test_samples_index.pt" in message
     assert "\n" not in message
 
@@ -204,6 +205,6 @@ def test_other_parts_that_do_not_fit(cora, tmp_path):
 def test_positions_that_do_not_fit(tmp_path, monkeypatch, index, words):
     monkeypatch.setenv("GRAPHSEQ_CACHE", str(tmp_path / "cache"))
     write_ogb(tmp_path, "ogbl-ppa")
-    torch.save(index, tmp_path / "heart/ogbl_ppa/valid_samples_index.pt")
+    torch.save(index, tmp_path / "heart/ogbl-ppa/valid_samples_index.pt")
     with pytest.raises(ValueError, match=rf"valid_samples_index\.pt .*{words}"):
         heart_links("ogbl-ppa", root=str(tmp_path))

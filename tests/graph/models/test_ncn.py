@@ -26,6 +26,7 @@ from graphseq.graph.adjacency import Adjacency
 from graphseq.graph.csr import CSR
 from graphseq.graph.models import NCN, NCNC
 from graphseq.graph.ops import LinkRemoval
+from graphseq.training.catalog import shipped
 
 PLANETOID = {"conv": "pure_gcn", "num_layers": 1, "jumping_knowledge": True}
 OGB = {"jumping_knowledge": False, "residual": True, "hidden_channels": 64}
@@ -73,6 +74,10 @@ def test_published_parameter_counts(dataset: str) -> None:
     with torch.device("meta"):
         models = NCN(**arguments), NCNC(**arguments)
     assert (size(models[0].encoder), size(models[0]), size(models[1])) == (encoder, ncn, ncnc)
+    inputs = {key: arguments.get(key) for key in ("in_channels", "num_embeddings")}
+    for method, expected in (("ncn", ncn), ("ncnc", ncnc)):
+        with torch.device("meta"):
+            assert size(shipped()[f"{method}_{dataset.lower()}"].model(**inputs)) == expected
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -164,3 +169,21 @@ def test_every_parameter_is_used_or_listed(name: str) -> None:
     silent = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
     unused = model.unused_parameters() if isinstance(model, NCNC) else {}
     assert silent == set(unused)
+
+
+@pytest.mark.parametrize("name", ["gae", "ncn", "ncnc"])
+def test_torch_compile_leaves_the_model_as_it_is(name: str) -> None:
+    captured: list[nn.Module] = []
+
+    def backend(part: nn.Module, _: object) -> nn.Module:
+        captured.append(part)
+        return part
+
+    model = make(name).eval()
+    x, edges, targets = features(), graph(), pairs()
+    compiled: Any = torch.compile(model, backend=backend)
+    assert torch.equal(compiled(x, edges, targets), model(x, edges, targets))
+    h, csr = model.encode(x, edges).detach(), model.prepare(x, edges)
+    predictor: Any = torch.compile(model.predictor, backend=backend)
+    assert torch.equal(predictor(h, csr, targets), model.predictor(h, csr, targets))
+    assert not captured

@@ -15,8 +15,9 @@ from graphseq.graph.data import LinkData
 from graphseq.graph.metrics import hits
 from graphseq.graph.ops import is_edge
 from graphseq.graph.tasks import LinkPrediction
-from graphseq.graph.tasks.link_batches import Pairs
+from graphseq.graph.tasks.link_batches import Pairs, batch_links
 from graphseq.training import Loss, Shard, Stage
+from graphseq.training.catalog import shipped
 
 N = 30
 
@@ -173,11 +174,53 @@ def test_draws_follow_seed_and_epoch_and_nothing_else(data: LinkData) -> None:
     assert not torch.equal(drawn(0), drawn(0, seed=1))
 
 
-def test_few_links_make_one_batch(data: LinkData) -> None:
-    task = LinkPrediction(Dot(), data, batch_size=10_000)
+def test_few_links_make_one_batch_if_they_stay_visible(data: LinkData) -> None:
+    for size in (None, 10_000):
+        task = LinkPrediction(Dot(), data, batch_size=size, remove_targets=False)
+        (batch,) = train_batches(task)
+        assert batch.positive.size(1) == data.train.size(1)
+
+
+@pytest.mark.parametrize(("size", "most"), [(None, 0.1), (10_000, 0.5)])
+def test_a_step_on_few_links_still_sees_most_of_them(
+    data: LinkData, size: int | None, most: float
+) -> None:
+    number = data.train.size(1)
+    task = LinkPrediction(Dot(), data, batch_size=size, pretrain_epochs=1)
     task.prepare(torch.device("cpu"))
-    (batch,) = train_batches(task)
-    assert batch.positive.size(1) == data.train.size(1)
+    for stage in task.stages():
+        for batch in task.batches("train", stage, 0, Shard()):
+            (loss,) = task.losses(batch, stage)
+            assert loss.value.isfinite()
+            visible = task.model.seen[-1][0].num_edges // 2
+            assert visible == number - batch.hidden.numel() >= (1 - most) * number
+    one = dataclasses.replace(data, train=data.train[:, :1])
+    assert LinkPrediction(Dot(), one, batch_size=size).batch_size == 1
+
+
+TRAINING_LINKS = {  # by our splits, and OGB's by its own
+    "digits": 2_720,
+    "cora": 3_696,
+    "citeseer": 3_187,
+    "pubmed": 31_027,
+    "collab": 1_179_052,
+    "ppa": 21_231_931,
+    "citation2": 30_387_995,
+    "ddi": 1_067_911,
+}
+
+
+def test_the_published_batches_are_as_large_as_published() -> None:
+    published = {
+        (name.split("_")[-1], size)
+        for name, experiment in shipped().items()
+        if name.startswith(("ncn", "gae_"))
+        for key, size in experiment.task.keywords.items()
+        if key in ("batch_size", "pretrain_batch_size")
+    }
+    assert {graph for graph, _ in published} == set(TRAINING_LINKS)
+    for graph, size in published:
+        assert batch_links(size, TRAINING_LINKS[graph], hides=True) == size
 
 
 @pytest.mark.parametrize("remove", [True, False])
