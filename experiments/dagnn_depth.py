@@ -17,6 +17,7 @@ experiments = [
         task=partial(NodeClassification, lr=0.01, weight_decay=0.005),
         budget=Budget(epochs=1000, stop=WindowMean(window=100, after=500)),
         seeds=range(10),
+        study=True,
     )
     for hops in HOPS
 ]

@@ -32,7 +32,7 @@ def results(names: list[str], words: list[str]) -> list[Path]:
     insert(page, markdown(shipped(), folder))
     front = options.into.parent / "README.md"
     if front.is_file() and START in front.read_text():
-        insert(front, markdown(shipped(), folder, with_missing=False))
+        insert(front, markdown(shipped(), folder, complete=False))
         written.append(front)
     return [*written, page]
 

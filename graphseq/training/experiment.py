@@ -67,6 +67,7 @@ class Experiment:
         seeds: the seeds that a run goes through when it is given no others.
         claim: the published number.
         notes: what a reader of the table should know.
+        study: whether it is one row of many, which only the page of all results shows.
         file: the file that holds a user's experiment; filled in by the catalogue.
 
     Raises:
@@ -97,6 +98,7 @@ did you mean num_hops?
     seeds: Sequence[int] = range(10)
     claim: Claim | None = None
     notes: str = ""
+    study: bool = False
     file: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

@@ -65,20 +65,28 @@ def read(path: Path) -> Rows:
 
 
 def markdown(
-    experiments: Mapping[str, Experiment], results: Path | str, *, with_missing: bool = True
+    experiments: Mapping[str, Experiment], results: Path | str, *, complete: bool = True
 ) -> str:
-    """The table of all kept results, and by model the names of experiments that have none."""
+    """The table of kept results.
+
+    Args:
+        experiments: the shipped experiments by name.
+        results: folder of committed results.
+        complete: with the rows of studies, and the names of experiments without results by model.
+    """
     results = Path(results)
     lines = [_line(HEADER), _line(["---"] * len(HEADER))]
     missing: dict[str, list[str]] = {}
     for name, experiment in experiments.items():
+        if experiment.study and not complete:
+            continue
         path = results / f"{name}.csv"
         if path.is_file():
             lines.append(_line(_cells(experiment, read(path))))
         else:
             missing.setdefault(name_of(experiment.model), []).append(f"`{name}`")
     text = "\n".join(lines)
-    if missing and with_missing:
+    if missing and complete:
         text += "\n\nDeclared, but without results so far:\n"
         text += "".join(f"\n- {model}: {', '.join(names)}" for model, names in missing.items())
     return text

@@ -80,7 +80,7 @@ def test_what_has_no_results_is_listed_by_model(tmp_path: Path) -> None:
     assert table.endswith(
         "\n\nDeclared, but without results so far:\n\n- Identity: `line`, `curve`\n- Linear: `mlp`"
     )
-    assert "Declared" not in results.markdown(experiments, tmp_path, with_missing=False)
+    assert "Declared" not in results.markdown(experiments, tmp_path, complete=False)
 
 
 def test_a_run_with_overrides_is_refused(tmp_path: Path) -> None:

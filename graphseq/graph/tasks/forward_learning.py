@@ -37,7 +37,8 @@ class ForwardLearning(LocalTraining):
             rows is stopped by the validation accuracy; top-to-loss models classify with states that
             are not normalised.
         use_val_labels: let the labels of validation nodes be known when the test is scored; None
-            means what ``protocol`` says. Models that the paper scores so are scored both ways.
+            means what ``protocol`` says. Where the paper's are known, ``acc_with_val_labels`` has
+            them in any case.
         row_block: where the features are mapped from a file, how many rows to read at a time.
         seed: of what a learner draws.
 
@@ -118,11 +119,11 @@ class ForwardLearning(LocalTraining):
         y = self.data.y[nodes[batch]]
         if not final and split == "val":
             return {"scores": self.learner.scores(self.model, self._number(stage))[batch], "y": y}
-        with_val = split == "test" and self.use_val_labels
-        columns = depth_scores(self._score(nodes, with_val)[batch])
-        if split == "test" and self.local.hears_validation and not with_val:
-            other = depth_scores(self._score(nodes, True)[batch])
-            columns |= {f"{name}/with_val_labels": value for name, value in other.items()}
+        columns = depth_scores(self._score(nodes, with_val=False)[batch])
+        if split == "test" and (self.local.hears_validation or self.use_val_labels):
+            other = depth_scores(self._score(nodes, with_val=True)[batch])
+            named = {f"{name}/with_val_labels": value for name, value in other.items()}
+            columns = {**(other if self.use_val_labels else columns), **named}
         return {**columns, "y": y}
 
     def _score(self, nodes: Tensor, with_val: bool) -> Tensor:

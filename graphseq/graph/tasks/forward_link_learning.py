@@ -36,7 +36,7 @@ class ForwardLinkLearning(LocalTraining):
         protocol: "paper" takes all of the paper's choices at once: messages travel over validation
             links too when the test is scored; backpropagation has no normalised rows.
         use_val_edges: let messages travel over validation links when the test is scored; None
-            means what ``protocol`` says. The test is scored both ways.
+            means what ``protocol`` says. ``auc_with_val_edges`` has them in any case.
         row_block: where the features are mapped from a file, how many rows to read at a time.
         seed: of what a learner draws.
 
@@ -130,12 +130,10 @@ class ForwardLinkLearning(LocalTraining):
         pairs = torch.cat([positive, negative], dim=1)[:, batch]
         if split != "test":
             return {**self._score(self.data.adjacency, pairs), "labels": labels}
-        graphs = {"without_val_edges": self.data.adjacency, "with_val_edges": self.with_val}
-        first = "with_val_edges" if self.use_val_edges else "without_val_edges"
-        columns = self._score(graphs.pop(first), pairs)
-        for how, graph in graphs.items():
-            columns |= {f"{k}/{how}": v for k, v in self._score(graph, pairs).items()}
-        return {**columns, "labels": labels}
+        other = self._score(self.with_val, pairs)
+        named = {f"{name}/with_val_edges": value for name, value in other.items()}
+        columns = other if self.use_val_edges else self._score(self.data.adjacency, pairs)
+        return {**columns, **named, "labels": labels}
 
     def _score(self, graph: Adjacency, pairs: Tensor) -> dict[str, Tensor]:
         return depth_scores(self.local.scores_by_depth(self.data.x, graph, pairs))
