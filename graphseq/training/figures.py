@@ -2,9 +2,10 @@
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphseq.files import atomic_write
 
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOR = "#2457a6"
+STYLES: list[dict[str, Any]] = [  # told apart without colours too
+    {"color": COLOR, "marker": "o"},
+    {"color": "#c2571a", "marker": "s", "linestyle": "--"},
+    {"color": "#5b8c2a", "marker": "^", "linestyle": ":"},
+]
 Draw = Callable[["Axes"], None]
 
 
@@ -93,18 +99,52 @@ def sweep(
     Raises:
         ValueError: there is nothing to draw.
     """
-    if not values:
+    return sweeps({"": values}, path, setting=setting, metric=metric, title=title)
+
+
+def sweeps(
+    series: Mapping[str, Mapping[float, Sequence[float]]],
+    path: str | Path,
+    *,
+    setting: str,
+    metric: str,
+    title: str = "",
+    log: bool = False,
+) -> Path:
+    """As :func:`sweep`, a line for each name.
+
+    Args:
+        series: name -> value of the setting -> the metric of each seed.
+        path: image file to write.
+        setting: label of the horizontal axis.
+        metric: label of the vertical axis.
+        title: above the figure.
+        log: whether the vertical axis is logarithmic.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    if not series or not all(series.values()):
         raise ValueError("sweep: no values; pass at least one setting with its metrics")
-    settings = sorted(values)
-    means = [mean(values[s]) for s in settings]
-    spread = [stdev(values[s]) if len(values[s]) > 1 else 0.0 for s in settings]
+    settings = sorted({s for values in series.values() for s in values})
 
     def draw(axes: "Axes") -> None:
-        axes.errorbar(settings, means, spread, color=COLOR, marker="o", ms=4, capsize=3)
+        for (name, values), style in zip(series.items(), cycle(STYLES), strict=False):
+            own = sorted(values)
+            spread = [stdev(values[s]) if len(values[s]) > 1 else 0.0 for s in own]
+            means = [mean(values[s]) for s in own]
+            axes.errorbar(own, means, spread, **style, ms=4, capsize=3, label=name)
         if settings[0] > 0 and settings[-1] >= 20 * settings[0]:
             axes.set_xscale("log")
             axes.set_xticks(settings, [f"{s:g}" for s in settings])
             axes.minorticks_off()
+        if log:
+            axes.set_yscale("log")
+        if len(series) > 1:
+            axes.legend(frameon=False)
         axes.set(xlabel=setting, ylabel=metric, title=title)
 
     return save_figure(draw, path)

@@ -147,10 +147,12 @@ def csv_row(record: SeedRecord) -> dict[str, Any]:
     """One line of ``runs.csv``: the result, then what it was made from."""
     result = {k: v for k, v in record.result.items() if k not in ("experiment", "metrics")}
     origin = record.provenance
+    protocol = origin["settings"].get("task.protocol")
     return {
         "seed": result.pop("seed"),
         **record.result["metrics"],
         **result,
+        **({} if protocol is None else {"protocol": protocol}),
         "device": origin["device"],
         "commit": origin["commit"],
         "versions": " ".join(f"{k}={v}" for k, v in origin["versions"].items()),
