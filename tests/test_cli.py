@@ -199,6 +199,14 @@ def test_eval_repeats_the_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "runs/line", "--experiment", "my_idea.py"]) == 0
     assert "8 numbers scored again: all equal the record" in capsys.readouterr().out
     weights = Path("runs/line/seed1/best.safetensors")
+    words = ["eval", "runs/line", "--experiment", "my_idea.py", "--split"]
+    assert main([*words, "test"]) == 0
+    assert "4 numbers scored again: all equal the record" in capsys.readouterr().out
+    assert main([*words, "train"]) == 0
+    out = capsys.readouterr().out
+    assert "4 numbers of training rows, which have no record to compare with" in out
+    assert "train/mse" in out
+    assert "val/" not in out
     weights.write_bytes(Path("runs/line/seed0/best.safetensors").read_bytes())
     assert main(["eval", "runs/line", "--experiment", "my_idea.py:line"]) == 1
     assert "4 numbers scored again" not in (out := capsys.readouterr().out)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Eval:
 
     experiment: str | None = None
     """FILE.py or FILE.py:NAME of a run that was made from a file of your own."""
+    split: Literal["train", "val", "test"] | None = None
+    """Score these rows alone; None takes val and test. Of train there is no record."""
     device: str = "cpu"
     """Where to compute, such as cuda or cuda:1."""
 

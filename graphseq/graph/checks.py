@@ -61,15 +61,19 @@ def check_same(where: str, name: str, tensor: Tensor, like: Tensor) -> None:
 
 
 def all_finite(values: Tensor) -> bool:
-    """Whether no number is NaN or infinite, found piece by piece.
+    """Whether no number is NaN or infinite.
 
-    ``torch.isfinite`` makes several tensors of its argument's size. Here they are the size of a
-    piece, so that numbers mapped from a file are checked without as much memory as the file is
-    long.
+    A finite sum has only finite terms, and to add up is several times faster than to look at each.
+    Where the sum is not finite, large numbers may be the reason, and they are looked at piece by
+    piece: ``torch.isfinite`` makes several tensors of its argument's size, which for numbers mapped
+    from a file would be as much memory as the file is long.
 
     Shape:
         - values: ``[N, ...]``
     """
+    values = values.detach()
+    if bool(values.sum().isfinite()):
+        return True
     rows = max(1, _PIECE * len(values) // max(1, values.numel()))
     return all(bool(piece.isfinite().all()) for piece in values.split(rows))
 

@@ -1,6 +1,6 @@
 """Scoring a finished run once more: the weights that were kept must give the number that was."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,16 +20,18 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Repeated:
-    """One metric of one seed, as it was recorded and as it is now."""
+    """One metric of one seed, as it was recorded (None: never, as on training rows) and is now."""
 
     seed: int
     metric: str
-    recorded: float
+    recorded: float | None
     repeated: float
 
     @property
     def equal(self) -> bool:
-        """Whether the two agree up to the rounding of another machine."""
+        """Whether the two agree up to the rounding of another machine, or there is one alone."""
+        if self.recorded is None:
+            return True
         return abs(self.recorded - self.repeated) <= TOLERANCE * max(1.0, abs(self.recorded))
 
 
@@ -70,14 +72,21 @@ def experiment_of(folder: Path | str, file: str | None = None) -> Experiment:
     return pick(shipped(), provenance["experiment"])
 
 
-def replay(folder: Path | str, experiment: Experiment, *, device: str = "cpu") -> list[Repeated]:
-    """Rebuilds every finished seed of a run and scores validation and test rows again.
+def replay(
+    folder: Path | str,
+    experiment: Experiment,
+    *,
+    device: str = "cpu",
+    splits: Sequence[str] = ("val", "test"),
+) -> list[Repeated]:
+    """Rebuilds every finished seed of a run and scores its rows again.
 
     Args:
         folder: what ``run(out=...)`` wrote.
         experiment: the experiment that it was made from, as its file has it; the settings that the
             run had are put into it. Nothing is imported or run because the folder says so.
         device: where to compute.
+        splits: which rows; those of "train" were not scored before.
 
     Raises:
         FileNotFoundError: the folder holds no finished seed, or its weights are gone.
@@ -91,7 +100,7 @@ def replay(folder: Path | str, experiment: Experiment, *, device: str = "cpu") -
         repeated
         for seed, record in records.items()
         for repeated in _scored_again(
-            _restored(folder, rebuilt, data.of(seed), seed, record), seed, record, device
+            _restored(folder, rebuilt, data.of(seed), seed, record), seed, record, device, splits
         )
     ]
 
@@ -122,16 +131,18 @@ def restore(
     return _restored(folder, rebuilt, SeedData(rebuilt).of(seed), seed, records[seed])
 
 
-def _scored_again(task: Task, seed: int, record: SeedRecord, device: str) -> list[Repeated]:
+def _scored_again(
+    task: Task, seed: int, record: SeedRecord, device: str, splits: Sequence[str]
+) -> list[Repeated]:
     recorded = record.result["metrics"]
     with rng.fork(seed):
         scores = evaluate_splits(
-            task, ("val", "test"), device=device, precision=str(record.provenance["precision"])
+            task, splits, device=device, precision=str(record.provenance["precision"])
         )
     return [
-        Repeated(seed, name, recorded[name], score)
+        Repeated(seed, name, recorded.get(name), score)
         for name, score in scores.items()
-        if recorded.get(name) is not None
+        if recorded.get(name) is not None or name.startswith("train/")
     ]
 
 

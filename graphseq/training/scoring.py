@@ -19,7 +19,8 @@ def evaluate(
 
     Args:
         task: The task; its last stage is the one that is asked.
-        split: ``"train"``, ``"val"`` or ``"test"``.
+        split: ``"train"``, ``"val"`` or ``"test"``. Training rows are scored only when asked for:
+            all of them, without dropout.
         device: As for :func:`fit`.
         precision: As for :func:`fit`.
 
@@ -92,7 +93,8 @@ def score(task: Task, split: str, stage: Stage, world: World, final: bool) -> di
     name = type(task).__name__
     if not any(world.gather_objects(len(parts))):
         raise ValueError(f"{name}.batches: no batches for {split!r}; every split needs rows")
-    metrics = task.metrics(world.join(parts), split, stage)
+    measure = task.final_metrics if final else task.metrics
+    metrics = measure(world.join(parts), split, stage)
     task.train(training)
     for key, value in metrics.items():
         if not isinstance(value, Real):

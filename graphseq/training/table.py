@@ -58,9 +58,9 @@ def replay_table(answers: Sequence[Repeated]) -> str:
         (
             str(answer.seed),
             answer.metric,
-            f"{answer.recorded:.6f}",
+            "-" if answer.recorded is None else f"{answer.recorded:.6f}",
             f"{answer.repeated:.6f}",
-            "yes" if answer.equal else "NO",
+            "-" if answer.recorded is None else "yes" if answer.equal else "NO",
         )
         for answer in answers
     ]

@@ -26,7 +26,8 @@ class Loss:
         value: The scalar to differentiate.
         unit: Path under the task of the module to step, a key of :meth:`Task.optimizers`.
         step: ``False`` only accumulates the gradient: the unit's gradients are cleared at the
-            first backward after a step of that unit, and not before.
+            first backward after a step of that unit, and not before. The loss of a step is the sum
+            of its parts, and ``train/loss`` is the mean over steps.
     """
 
     value: Tensor
@@ -146,8 +147,10 @@ class Task(nn.Module, ABC):
 
         A pure function of the task's seed, ``stage`` and ``epoch``: a resumed run calls it again
         and skips the batches already done. ``epoch`` counts from 0 for ``"train"`` and is always
-        0 otherwise. Batch sizes are global: draw order and negatives alike on every rank, then cut
-        each batch with ``shard.take``. Every rank must yield the same number of training batches.
+        0 otherwise. In evaluation mode the ``"train"`` rows are scored and not learnt from, so none
+        should be dropped. Batch sizes are global: draw order and negatives alike on every rank,
+        then cut each batch with ``shard.take``. Every rank must yield the same number of training
+        batches.
         """
 
     @abstractmethod
@@ -177,6 +180,10 @@ class Task(nn.Module, ABC):
 
         Never averaged over batches. :func:`fit` prefixes the split: ``"val/acc"``.
         """
+
+    def final_metrics(self, predictions: Any, split: str, stage: Stage) -> dict[str, float]:
+        """As :meth:`metrics`, which it calls, for the scores that a run ends with."""
+        return self.metrics(predictions, split, stage)
 
     def unused_parameters(self) -> dict[str, str]:
         """Parameter name under the task -> why it is unused; by default what the model lists.

@@ -28,6 +28,14 @@ def test_every_place_is_looked_at(monkeypatch, shape, piece):
         values[place] = 0
 
 
+def test_numbers_that_are_finite_though_their_sum_is_not():
+    values = torch.full((4, 3), torch.finfo(torch.float32).max, requires_grad=True)
+    assert all_finite(values)
+    assert all_finite(values.half().clamp(max=6e4))
+    infinite = torch.tensor([float("inf"), -float("inf")])
+    assert not all_finite(infinite)
+
+
 class Largest(TorchDispatchMode):
     """Bytes of the largest tensor made inside of the block, views of ``known`` ones left out."""
 
@@ -65,7 +73,7 @@ def test_features_in_a_file_are_checked_with_less_memory_than_they_take(
     make, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(checks, "_PIECE", 1 << 14)
-    array = np.ones((N, 100), np.float32)
+    array = np.full((N, 100), 3e38, np.float32)  # the sum is infinite, so each is looked at
     np.save(tmp_path / "x.npy", array)
     x = torch.from_numpy(np.load(tmp_path / "x.npy", mmap_mode="c"))
     with Largest(x) as largest:
@@ -80,7 +88,7 @@ def test_features_in_a_file_are_checked_with_less_memory_than_they_take(
 
 def test_stored_values_too(monkeypatch):
     monkeypatch.setattr(checks, "_PIECE", 1 << 10)
-    x = CSR.from_dense(torch.ones(N, 4))
+    x = CSR.from_dense(torch.full((N, 4), 3e38))
     with Largest(x.value) as largest:
         link_data(x)
     assert largest.bytes < x.value.untyped_storage().nbytes() // 10

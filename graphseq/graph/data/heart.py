@@ -83,7 +83,7 @@ def heart_links(
             parts[part] = _chosen(parts[part], files[f"{file}_samples_index.pt"])
         candidates = files[f"heart_{file}_samples.npy"]
         parts[f"{part}_negative"] = _candidates(part, candidates, parts[part], whole.num_nodes)
-    return replace(whole, **parts, metric="mrr", name=f"{name} (HeaRT)")
+    return replace(whole, **parts, metric="mrr", name=f"{name} (HeaRT)", official=None)
 
 
 def _names(name: str) -> list[str]:

@@ -16,6 +16,7 @@ from graphseq.graph.csr import CSR
 from graphseq.graph.ops import LinkRemoval
 
 _PIECE = 1 << 20  # numbers hashed at a time
+_OFFICIAL = {"ogbl-ddi": 2, "ogbl-collab": 2, "ogbl-ppa": 2, "ogbl-citation2": 3}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,8 @@ class LinkData:
         multigraph: Repeated training links are meant, each is an event of its own. Otherwise
             training warns of them, for hiding one copy leaves the others visible.
         train_negative: Fixed pairs to learn from as no links; None draws them anew every epoch.
+        official: OGB's name of the dataset where all links and pairs are OGB's: its own evaluator
+            then computes the final scores.
 
     Shape:
         - x: ``[N, F]`` or ``[N]``
@@ -54,7 +57,7 @@ class LinkData:
     Raises:
         TypeError: An argument has the wrong type or dtype.
         ValueError: Shapes do not fit together, features are not finite, a node id is out of range,
-            a part is empty, or the metric is unknown.
+            a part is empty, the metric is unknown, or the pairs are not the official ones.
     """
 
     x: Tensor | CSR | None
@@ -71,6 +74,7 @@ class LinkData:
     num_embeddings: int | None = None
     multigraph: bool = False
     train_negative: Tensor | None = None
+    official: str | None = None
 
     def __post_init__(self) -> None:
         self._check_x()
@@ -92,6 +96,22 @@ class LinkData:
             raise ValueError(
                 f"{self.name}: metric must be 'hits@K' such as 'hits@50', 'mrr' or 'auc', got "
                 f"{self.metric!r}"
+            )
+        self._check_official()
+
+    def _check_official(self) -> None:
+        if self.official is None:
+            return
+        if self.official not in _OFFICIAL:
+            raise ValueError(
+                f"{self.name}: official must be one of {', '.join(_OFFICIAL)}, got "
+                f"{self.official!r}; leave it out for other links"
+            )
+        dims = {self.val_negative.dim(), self.test_negative.dim()}
+        if dims != {_OFFICIAL[self.official]}:
+            raise ValueError(
+                f"{self.name}: these are not the pairs that {self.official} is scored with; pass "
+                "official=None"
             )
 
     def _check_x(self) -> None:

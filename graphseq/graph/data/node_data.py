@@ -29,6 +29,8 @@ class NodeData:
         test: Nodes whose labels are only scored.
         num_classes: Number of classes C.
         name: Shown in tables and error messages.
+        official: OGB's name of the dataset where the splits are OGB's, "ogbn-arxiv": its own
+            evaluator then computes the final accuracy.
 
     Shape:
         - x: ``[N, F]``
@@ -39,7 +41,8 @@ class NodeData:
     Raises:
         TypeError: An argument has the wrong type or dtype.
         ValueError: Shapes do not fit together, features are not finite, a label or an index is
-            out of range, or a split is empty, repeats nodes or shares some with another.
+            out of range, a split is empty, repeats nodes or shares some with another, or the
+            official name is unknown.
     """
 
     x: Tensor | CSR
@@ -50,11 +53,17 @@ class NodeData:
     test: Tensor
     num_classes: int
     name: str = "graph"
+    official: str | None = None
 
     def __post_init__(self) -> None:
         self._check_features()
         self._check_labels()
         self._check_splits()
+        if self.official not in (None, "ogbn-arxiv"):
+            raise ValueError(
+                f"{self.name}: official must be ogbn-arxiv, got {self.official!r}; leave it out "
+                "for other data"
+            )
 
     def _check_features(self) -> None:
         values = self.x.value if isinstance(self.x, CSR) else self.x

@@ -52,6 +52,7 @@ def ogbl_ddi(*, root: str | None = None, download: bool = False) -> LinkData:
         name=DDI.name,
         num_embeddings=num_nodes + 1,
         multigraph=True,  # as OGB lists them
+        official=DDI.name,
     )
 
 
@@ -134,6 +135,7 @@ def _with_features(
         name=release.name,
         num_embeddings=num_embeddings,
         multigraph=True,  # as OGB lists them: in collab links repeat
+        official=release.name,
     )
 
 

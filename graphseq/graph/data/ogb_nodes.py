@@ -55,6 +55,7 @@ def ogbn_arxiv(*, root: str | None = None, download: bool = False) -> NodeData:
         **_read_split(folder / "split" / "time"),
         num_classes=NUM_CLASSES,
         name=ARXIV.name,
+        official=ARXIV.name,
     )
 
 

@@ -4,7 +4,7 @@ All follow from two counts per positive: how many negatives score higher, and ho
 least as high. Ties are counted, so that a model which scores everything alike gains nothing. The
 negatives are one list for all positives (as in ogbl-collab, -ppa and -ddi) or a list for each (as
 in ogbl-citation2 and HeaRT). OGB's evaluator (Hu et al. 2020, arXiv 2005.00687) gives the same
-numbers wherever it has the metric.
+numbers wherever it has the metric, see :mod:`graphseq.graph.metrics.official`.
 
 Shape:
     - positive: ``[P]``

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from graphseq.graph.checks import check_index, check_tensor
+from graphseq.graph.checks import all_finite, check_index, check_tensor
 from graphseq.graph.csr import CSR
 
 
@@ -76,3 +76,13 @@ def check_features(where: str, x: Tensor | CSR | None, in_channels: int | None) 
             f"{where}: x has shape {tuple(x.shape)}, expected [N, {in_channels}]; "  # type: ignore[union-attr]
             "pass in_channels=x.shape[1] to the model"
         )
+
+
+def check_finite(where: str, x: Tensor | CSR | None) -> None:
+    """Refuses dense features that hold NaN or infinity; sparse ones are checked when made.
+
+    Raises:
+        ValueError: saying so.
+    """
+    if isinstance(x, Tensor) and x.is_floating_point() and not all_finite(x):
+        raise ValueError(f"{where}: x holds NaN or infinite features; fill them")

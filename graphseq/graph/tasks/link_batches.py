@@ -40,9 +40,14 @@ def batch_links(asked: int | None, links: int, hides: bool) -> int:
 
 
 def training_batches(
-    data: LinkData, negatives: Negatives, size: int, generator: torch.Generator, shard: Shard
+    data: LinkData,
+    negatives: Negatives,
+    size: int,
+    generator: torch.Generator,
+    shard: Shard,
+    keep_rest: bool = False,
 ) -> Iterator[Pairs]:
-    """One epoch: each link at most once, with one pair of its own; what is left over is dropped.
+    """One epoch: each link at most once, with one pair of its own.
 
     Args:
         data: on any device.
@@ -50,11 +55,12 @@ def training_batches(
         size: links in a batch, of all ranks together.
         generator: draws the order and the negatives; of any device.
         shard: this rank's share.
+        keep_rest: what is left over is a smaller batch; otherwise it is dropped.
     """
     train = data.train
     order = torch.randperm(train.size(1), generator=generator, device=generator.device)
     negative = _draw_negatives(data, negatives, generator)
-    for begin in range(0, train.size(1) - size + 1, size):
+    for begin in range(0, train.size(1) if keep_rest else train.size(1) - size + 1, size):
         whole = order[begin : begin + size].to(train.device)
         own = shard.take(whole)
         yield Pairs(train[:, own], negative[:, own], whole)

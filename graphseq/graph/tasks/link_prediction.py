@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from graphseq.graph.adjacency import Adjacency
 from graphseq.graph.data import LinkData
-from graphseq.graph.metrics import ranking_metrics
+from graphseq.graph.metrics import official_ranking, ranking_metrics
 from graphseq.graph.ops import LinkRemoval
 from graphseq.graph.tasks import link_checks
 from graphseq.graph.tasks.link_batches import (
@@ -26,9 +26,9 @@ from graphseq.graph.tasks.link_batches import (
     seeded,
     training_batches,
 )
+from graphseq.graph.tasks.link_stages import HITS, LinkStages
 from graphseq.training import Loss, Shard, Stage, Task
 
-HITS = ("hits@20", "hits@50", "hits@100")
 SCORES = (*HITS, "mrr", "auc")
 
 
@@ -38,6 +38,12 @@ class LinkPrediction(Task):
     Called without labels the model returns logits ``[B]``; with labels (1 for links, 0 for others)
     the sum over all pairs of the binary cross-entropy, which it may compute block by block. A model
     without parameters (a heuristic) is only scored.
+
+    Training links are scored only when asked for, ``evaluate(task, "train")``: all of them, in
+    batches that are hidden as in training, against one non-edge each that no epoch draws, the same
+    in every call. Hits@K and MRR rank a link among all of these, far more than val and test have.
+
+    Where the links are OGB's own, its evaluator computes the final scores of their metric.
 
     Under data parallelism ranks share the pairs; each encodes the whole graph.
 
@@ -111,8 +117,6 @@ class LinkPrediction(Task):
         link_checks.check_model(model, pretrain_epochs > 0, freeze_encoder, remove_targets)
         self.model = model
         self.data = data
-        self.lr = lr
-        self.encoder_lr = lr if encoder_lr is None else encoder_lr
         links, first_size = data.train.size(1), pretrain_batch_size or batch_size
         self.batch_size = batch_links(batch_size, links, remove_targets)
         self.pretrain_batch_size = batch_links(first_size, links, remove_targets)
@@ -120,15 +124,19 @@ class LinkPrediction(Task):
         self.remove_targets = remove_targets
         self.strict_removal = strict_removal
         self.use_val_edges = use_val_edges
-        self.pretrain_epochs = pretrain_epochs
-        self.pretrain_lr = lr if pretrain_lr is None else pretrain_lr
-        self.freeze_encoder = freeze_encoder
-        self.epochs = epochs
-        self.evaluate_every = evaluate_every
-        self.pretrain_evaluate_every = pretrain_evaluate_every or evaluate_every
-        self.max_norm = max_norm
+        self.plan = LinkStages(
+            epochs=epochs,
+            evaluate_every=evaluate_every,
+            lr=lr,
+            encoder_lr=lr if encoder_lr is None else encoder_lr,
+            max_norm=max_norm,
+            pretrain_epochs=pretrain_epochs,
+            pretrain_evaluate_every=pretrain_evaluate_every or evaluate_every,
+            pretrain_lr=lr if pretrain_lr is None else pretrain_lr,
+            freeze_encoder=freeze_encoder,
+        )
         self.seed = seed
-        link_checks.check_rates(self.lr, self.encoder_lr, self.pretrain_lr)
+        link_checks.check_rates(self.plan.lr, self.plan.encoder_lr, self.plan.pretrain_lr)
         self.removal: LinkRemoval | None = None
         self.graph: Adjacency | None = None
         self.test_graph: Adjacency | None = None
@@ -143,93 +151,61 @@ class LinkPrediction(Task):
         self.removal = self.data.removal
         if self.strict_removal:
             self.removal = LinkRemoval(self.data.train, self.data.num_nodes, strict=True)
-        elif self.remove_targets and self._learns:
+        elif self.remove_targets and next(self.model.parameters(), None) is not None:
             link_checks.warn_of_copies(self.data)
         self.graph = self.test_graph = self.removal.adjacency
         if self.use_val_edges:
             known = torch.cat([self.data.train, self.data.val], dim=1)
             self.test_graph = LinkRemoval(known, self.data.num_nodes).adjacency
 
-    @property
-    def _learns(self) -> bool:
-        return next(self.model.parameters(), None) is not None
-
     def stages(self) -> Sequence[Stage]:
         """Training, after pre-training where asked for; heuristics are evaluated once."""
-        main = f"val/{self.data.metric}"
-        others = [f"val/{name}" for name in HITS] if "hits" in main else []
-        monitors = (main, *(name for name in others if name != main))
-        if not self._learns:
-            return [Stage("score", epochs=0, monitors=monitors)]
-        parts = [("train", self.epochs, self.evaluate_every)]
-        if self.pretrain_epochs:
-            parts.insert(0, ("pretrain", self.pretrain_epochs, self.pretrain_evaluate_every))
-        return [
-            Stage(name, epochs, monitors, evaluate_every=each, max_norm=self._norms(name))
-            for name, epochs, each in parts
-        ]
-
-    def _norms(self, stage: str) -> tuple[float, ...] | None:
-        limit = self.max_norm
-        return None if limit is None else tuple(limit for _ in self._groups(stage))
-
-    def _is_frozen(self, stage: str) -> bool:
-        """Whether a stage trains the predictor alone."""
-        return self.freeze_encoder and stage == "train"
-
-    def _groups(self, stage: str) -> list[dict[str, object]]:
-        """Adam's groups: the encoder's parameters, if there are any, and the others."""
-        encoder = getattr(self.model, "encoder", None)
-        own = [] if encoder is None else [p for p in encoder.parameters() if p.requires_grad]
-        mine = set(own)
-        rest = [p for p in self.model.parameters() if p.requires_grad and p not in mine]
-        lr = self.pretrain_lr if stage == "pretrain" else self.lr
-        groups: list[dict[str, object]] = [{"params": rest, "lr": lr}] if rest else []
-        if own and not self._is_frozen(stage):
-            groups.insert(0, {"params": own, "lr": self.encoder_lr})
-        return groups
-
-    def _unit(self, stage: Stage) -> str:
-        """What a stage trains; ``fit`` computes no gradient for the rest."""
-        return "model.predictor" if self._is_frozen(stage.name) else "model"
+        return self.plan.of(self.model, self.data.metric)
 
     def optimizers(self, stage: Stage) -> dict[str, Optimizer]:
-        return {self._unit(stage): Adam(self._groups(stage.name), fused=True)}
+        return {self.plan.unit(stage.name): self.plan.optimizer(self.model, stage.name)}
 
     def batches(self, split: str, stage: Stage, epoch: int, shard: Shard) -> Iterable[Pairs]:
-        """Training batches of links and drawn non-edges; one batch of all pairs otherwise."""
+        """Training batches of links and drawn non-edges; one batch of all pairs otherwise.
+
+        Training links that are scored (in evaluation mode) come in such batches too, all of them.
+        """
         data = self.data
         if split != "train":
             parts = {"val": (data.val, data.val_negative), "test": (data.test, data.test_negative)}
             return [scored_batch(*parts[split], shard)]
         self._states = None  # weights may have changed since
-        number = 2 * epoch + (stage.name == "pretrain")  # draws of the two stages differ
-        generator = seeded(self.seed, number)
-        return training_batches(data, self.negatives, self._size(stage), generator, shard)
+        # Draws of the two stages differ, and no epoch has those that are scored.
+        number = 2 * epoch + (stage.name == "pretrain") if self.training else -1
+        generator, size = seeded(self.seed, number), self._size(stage)
+        return training_batches(data, self.negatives, size, generator, shard, not self.training)
 
     def _size(self, stage: Stage) -> int:
         return self.pretrain_batch_size if stage.name == "pretrain" else self.batch_size
 
     def losses(self, batch: Pairs, stage: Stage) -> Iterator[Loss]:
-        graph = self.graph
-        if self.remove_targets:
-            assert self.removal is not None
-            assert batch.hidden is not None
-            graph = self.removal.without(batch.hidden)
         pairs = torch.cat([batch.positive, batch.negative], dim=1)
         labels = torch.zeros(pairs.size(1), device=pairs.device)
         labels[: batch.positive.size(1)] = 1.0
         options = {**self._depth(stage), **self._constant_states(stage)}
-        total = self.model(self.data.x, graph, pairs, labels, **options)
+        total = self.model(self.data.x, self._seen("train", batch), pairs, labels, **options)
         # The mean over links plus the mean over as many others, see Shard.mean.
-        yield Loss(total * (self.shard.size / self._size(stage)), self._unit(stage))
+        yield Loss(total * (self.shard.size / self._size(stage)), self.plan.unit(stage.name))
+
+    def _seen(self, split: str, batch: Pairs) -> Adjacency | None:
+        """The graph that the model sees: without the training links that it is asked about."""
+        if split == "train" and self.remove_targets:
+            assert self.removal is not None
+            assert batch.hidden is not None
+            return self.removal.without(batch.hidden)
+        return self.test_graph if split == "test" else self.graph
 
     def _depth(self, stage: Stage) -> dict[str, Any]:
         return {"depth": 0} if stage.name == "pretrain" else {}
 
     def _constant_states(self, stage: Stage) -> dict[str, Any]:
         """What a frozen encoder says of the one graph that all batches see."""
-        if self.remove_targets or not self._is_frozen(stage.name):
+        if self.remove_targets or not self.plan.is_frozen(stage.name):
             return {}
         if self._states is None:
             model: Any = self.model
@@ -240,8 +216,7 @@ class LinkPrediction(Task):
         return {"states": self._states}
 
     def predict(self, batch: Pairs, split: str, stage: Stage, final: bool) -> dict[str, Tensor]:
-        graph = self.test_graph if split == "test" else self.graph
-        ends = batch.negative.flatten(1)  # [2, M] or [2, P K]
+        graph, ends = self._seen(split, batch), batch.negative.flatten(1)  # [2, M] or [2, P K]
         pairs = torch.cat([batch.positive, ends], dim=1)
         logits = self.model(self.data.x, graph, pairs, **self._depth(stage))
         positive, negative = logits.split([batch.positive.size(1), ends.size(1)])
@@ -250,3 +225,12 @@ class LinkPrediction(Task):
     def metrics(self, predictions: dict[str, Tensor], split: str, stage: Stage) -> dict[str, float]:
         names = dict.fromkeys((self.data.metric, *SCORES))
         return ranking_metrics(names, predictions["positive"], predictions["negative"])
+
+    def final_metrics(
+        self, predictions: dict[str, Tensor], split: str, stage: Stage
+    ) -> dict[str, float]:
+        """As ``metrics``; on OGB's own links the dataset's metric is its evaluator's."""
+        found, dataset = self.metrics(predictions, split, stage), self.data.official
+        if dataset is None or split == "train":
+            return found
+        return found | official_ranking(dataset, **predictions, ours=found)

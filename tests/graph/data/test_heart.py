@@ -100,6 +100,7 @@ def test_ogb(tmp_path, monkeypatch, name):
     assert torch.equal(data.train, base.train)
     assert data.dims == base.dims
     assert (data.metric, data.name) == ("mrr", f"{name} (HeaRT)")
+    assert (data.official, base.official) == (None, name)  # OGB knows no such candidates
 
 
 def test_other_names_of_ogb_folders_and_files(tmp_path, monkeypatch):

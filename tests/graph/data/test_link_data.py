@@ -179,3 +179,18 @@ def test_arrays_and_lists_are_refused_with_a_remedy(part):
         make(**{part: value.numpy()})
     with pytest.raises(TypeError, match=rf"graph: {part} is a list; pass a tensor, torch.tensor"):
         make(**{part: value.tolist()})
+
+
+def test_official_links_are_told_by_name_and_by_the_form_of_their_candidates():
+    shared = {"test_negative": GOOD["val_negative"]}
+    own = {"val_negative": torch.zeros(2, 2, 4, dtype=torch.int64)}
+    for name, form in (("ogbl-collab", shared), ("ogbl-citation2", own)):
+        data = make(**form, official=name)
+        assert data.fingerprint == make(**form).fingerprint
+        assert data.summary() == make(**form).summary()
+        assert data.to("cpu").official == name
+    for name, form in (("ogbl-collab", own), ("ogbl-citation2", shared), ("ogbl-ppa", {})):
+        with pytest.raises(ValueError, match=rf"graph: these are not the pairs that {name} is sc"):
+            make(**form, official=name)
+    with pytest.raises(ValueError, match=r"official must be one of ogbl-ddi, .*got 'ogbl-vessel'"):
+        make(official="ogbl-vessel")

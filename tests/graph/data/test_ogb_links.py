@@ -130,6 +130,7 @@ def test_reads_what_was_written(written):
         if negative is not None:
             np.testing.assert_array_equal(getattr(data, f"{ours}_negative").numpy(), negative)
     assert (data.name, data.num_nodes) == (written.name, NUM_NODES)
+    assert data.official == written.name
     assert all(part.is_contiguous() for part in data.parts.values())
 
 

@@ -51,6 +51,7 @@ def written(tmp_path, monkeypatch):
 
 def test_reads_what_was_written(written):
     data = ogbn_arxiv(root=str(written.data))
+    assert data.official == data.name == "ogbn-arxiv"
     np.testing.assert_array_equal(data.x.numpy(), written.x)
     np.testing.assert_array_equal(data.y.numpy(), written.y)
     np.testing.assert_array_equal(data.train.numpy(), written.split["train"])

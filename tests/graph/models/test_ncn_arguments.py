@@ -141,3 +141,43 @@ def test_states_may_be_computed_before(name: str) -> None:
     found = model(features(), graph(), pairs(), states=states)
     assert torch.equal(found, model(features(), graph(), pairs()))
     assert not torch.equal(model(features(), graph(), pairs(), states=2 * states), found)
+
+
+@pytest.mark.parametrize("name", ["gae", "ncn", "ncnc"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_features_that_are_not_finite_are_refused(name: str, bad: float) -> None:
+    model, x, ends = make(name), features(), pairs()
+    x[int(ends[0, 0]), 1] = bad
+    message = "x holds NaN or infinite features; fill them"
+    for training in (True, False):
+        model.train(training)
+        for labels in (None, torch.ones(ends.size(1))):
+            with pytest.raises(ValueError, match=message):
+                model(x, graph(), ends, labels)
+    with pytest.raises(ValueError, match=message):
+        model.encode(x, graph())
+    with pytest.raises(ValueError, match=message):
+        model.train().explain(x, graph(), 0, 1)
+    assert model.training
+
+
+def test_while_training_features_that_matter_to_no_pair_are_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, x = make("ncn"), torch.cat([features(), features()[:1] * math.nan])
+    assert model(x, graph(), pairs()).isfinite().all()  # nothing is linked to the last node
+    with pytest.raises(ValueError, match="NCN: x holds NaN"):
+        model.eval()(x, graph(), pairs())
+    looked: list[int] = []
+    place = "graphseq.graph.models.ncn.link_model.check_finite"
+    monkeypatch.setattr(place, lambda *_: looked.append(1))
+    model.train()(features(), graph(), pairs()).sum().backward()
+    assert not looked  # a step pays for its own logits alone
+
+
+def test_weights_that_diverge_are_no_fault_of_the_features() -> None:
+    model = make("ncn")
+    with torch.no_grad():
+        next(model.predictor.parameters()).fill_(math.nan)
+    for training in (True, False):
+        assert model.train(training)(features(), graph(), pairs()).isnan().any()

@@ -130,3 +130,22 @@ def test_trains_in_double_precision(data: NodeData, sparse: bool) -> None:
     fit(task, Budget(epochs=2), precision="64-true")
     logits = task.model(task.data.x, task.data.adjacency)
     assert logits.dtype == torch.float64
+
+
+def test_on_official_splits_a_run_ends_with_ogbs_accuracy(
+    data: NodeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = fit(make(data), Budget(epochs=3))
+    official = dataclasses.replace(data, official="ogbn-arxiv")
+    assert official.fingerprint == data.fingerprint
+    result = fit(make(official), Budget(epochs=3))
+    assert result.metrics == plain.metrics
+    asked = []
+    name = "graphseq.graph.tasks.node_classification.official_accuracy"
+    monkeypatch.setattr(name, lambda *words, **named: asked.append(words[0]) or 0.5)
+    result = fit(make(official), Budget(epochs=3))
+    assert asked == ["ogbn-arxiv", "ogbn-arxiv"]
+    assert result.metrics["val/acc"] == result.metrics["test/acc"] == 0.5
+    assert result.metrics["test/loss"] == plain.metrics["test/loss"]
+    with pytest.raises(ValueError, match="blocks: official must be ogbn-arxiv, got 'ogbn-mag'"):
+        dataclasses.replace(data, official="ogbn-mag")
