@@ -57,6 +57,20 @@ Branches = Sequence[tuple[RowView, Sequence[Prepared]]]
 """Several graphs, each with parts of its own."""
 
 
+class Stack(NamedTuple):
+    """Dense branches of linear layers, the R rows of each below those of the one before."""
+
+    part: Prepared
+    num_branches: int
+
+    def some(self, which: slice) -> "Stack":
+        """The branches ``which.start .. which.stop - 1``, as views."""
+        size = len(self.part.products[0].x) // self.num_branches  # type: ignore[union-attr, arg-type]
+        rows = slice(which.start * size, which.stop * size)
+        products = (p.at(rows) for p in self.part.products)  # type: ignore[union-attr]
+        return Stack(Prepared(tuple(products)), which.stop - which.start)
+
+
 class LocalConv(nn.Module, ABC):
     """What graph layers that are trained by themselves share.
 
@@ -139,6 +153,14 @@ class LocalConv(nn.Module, ABC):
         )
         return Prepared(products, part.first)
 
+    def stacked(self, branches: Branches) -> Stack | Branches:
+        """Branches of one dense part each as one product, where the layer is linear."""
+        if not self.linear:
+            return branches
+        products = zip(*(more[0].products for _, more in branches), strict=True)
+        stacks = tuple(FrozenProduct.stacked(own) for own in products)  # type: ignore[arg-type]
+        return Stack(Prepared(stacks), len(branches))
+
     def project(self, parts: Sequence[Prepared]) -> list[Tensor]:
         """The sums over parts, one per weight that meets any of them."""
         sums = []
@@ -158,7 +180,7 @@ class LocalConv(nn.Module, ABC):
                 yield product(weight[part.first : part.first + product.width])
 
     def forward(
-        self, view: RowView, parts: Sequence[Prepared], among: Mix | Branches | None = None
+        self, view: RowView, parts: Sequence[Prepared], among: Mix | Stack | Branches | None = None
     ) -> Tensor:
         """The output ``[R, H]``; or, among G labelings, the goodness ``[G, R]`` of each.
 
@@ -170,6 +192,10 @@ class LocalConv(nn.Module, ABC):
         if isinstance(among, Mix):
             base = sum(projected, start=self.bias)  # [R, H]
             return shared_goodness(base, among.matrix, among.table(self.weights()))  # [G, R]
+        if isinstance(among, Stack):
+            base = sum(self.project([among.part]), start=self.bias)  # [G R, H]
+            nothing = base.new_empty(1, len(base), 0), base.new_empty(0, base.size(1))
+            return shared_goodness(base, *nothing).view(among.num_branches, -1)  # [G, R]
         return torch.stack(
             [
                 self.activate(own, self._joined(projected, self.project(more))).square().sum(1)

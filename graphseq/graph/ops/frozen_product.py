@@ -15,6 +15,7 @@ Features that do not fit in memory take a fourth way, "streamed": the factored o
 gradient made from a few rows of X at a time, from a memory-mapped file or from another device.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -61,7 +62,8 @@ class FrozenProduct:
                 f"FrozenProduct: matrix has shape {matrix.shape}, x {tuple(x.shape)}; the matrix "
                 "needs a column for each row of x"
             )
-        if scale is not None:
+        self.scale = scale if way == "streamed" and matrix is None else None  # no copy of x
+        if scale is not None and self.scale is None:
             matrix, x = _scaled(matrix, x, scale)
         x = x if way == "streamed" else _cheap_form(x)
         self.width, self.row_block = int(x.shape[1]), row_block
@@ -74,20 +76,31 @@ class FrozenProduct:
         """``weight [F, H]`` -> ``[R, H]``, differentiable in the weight."""
         if isinstance(self.x, CSR):
             out = sparse_linear(self.x, weight)
-        elif self.way == "streamed":
+        elif self.way == "streamed" or _elsewhere(self.x, weight):
             out = _Streamed.apply(self.x, weight, self.row_block)
         else:
             out = self.x @ weight
+        if self.scale is not None:
+            out = out * self.scale.to(out).unsqueeze(1)
         return out if self.matrix is None else spmm(self.matrix, out)
 
-    def at(self, rows: Tensor) -> "FrozenProduct":
-        """The same for some of the rows, int64 ``[M]``."""
+    @classmethod
+    def stacked(cls, products: Sequence["FrozenProduct"]) -> "FrozenProduct":
+        """The rows of several dense products below each other."""
+        rows = [product.x for product in products]
+        if any(p.matrix is not None or isinstance(p.x, CSR) for p in products):
+            raise ValueError("FrozenProduct.stacked: only dense products can be stacked")
+        return cls(None, torch.cat(rows))  # type: ignore[arg-type]
+
+    def at(self, rows: Tensor | slice) -> "FrozenProduct":
+        """The same for some of the rows, int64 ``[M]``; a slice of dense rows is a view."""
         part = object.__new__(FrozenProduct)
         part.width, part.way, part.row_block = self.width, self.way, self.row_block
+        part.scale = None if self.scale is None else self.scale[rows]
         if self.matrix is None:
-            part.matrix, part.x = None, select_rows(self.x, rows)
+            part.matrix, part.x = None, select_rows(self.x, rows)  # type: ignore[arg-type]
         else:
-            part.matrix, part.x = select_rows(self.matrix, rows), self.x  # type: ignore[assignment]
+            part.matrix, part.x = select_rows(self.matrix, rows), self.x  # type: ignore
         return part
 
 
@@ -115,8 +128,14 @@ def _scaled(matrix: CSR | None, x: Tensor | CSR, scale: Tensor) -> tuple[CSR | N
     """S diag(scale), X; or, without S, diag(scale) X."""
     if matrix is None:
         return None, scale_rows(x, scale)
+    scale = scale.to(matrix.device, scale.dtype if matrix.value is None else matrix.dtype)
     value = matrix.values(scale.dtype) * scale[matrix.col.long()]
     return CSR._trusted(matrix.rowptr, matrix.col, value, matrix.shape, matrix.edge_id), x
+
+
+def _elsewhere(x: Tensor, weight: Tensor) -> bool:
+    """Whether constant features have another type than the weight, or lie on another device."""
+    return (x.dtype, x.device) != (weight.dtype, weight.device) and not x.requires_grad
 
 
 def _cheap_form(x: Tensor | CSR) -> Tensor | CSR:

@@ -1,4 +1,4 @@
-"""The slow twins of attention, sampled products and the goodness of many labelings."""
+"""The slow twins of attention, sampled products, goodness of many labelings, frozen products."""
 
 import torch
 import torch.nn.functional as F
@@ -28,3 +28,12 @@ def shared_goodness(base: Tensor, mix: Tensor, table: Tensor) -> Tensor:
 def sampled_product(pattern: CSR, left: Tensor, right: Tensor) -> Tensor:
     """Entries of the dense product."""
     return (left @ right.t())[pattern.row, pattern.col.long()]
+
+
+def frozen_product(
+    matrix: CSR | None, x: Tensor | CSR, weight: Tensor, scale: Tensor | None = None
+) -> Tensor:
+    """Dense matrices, the features scaled first."""
+    dense = x.to_dense() if isinstance(x, CSR) else x
+    dense = dense.to(weight) if scale is None else scale.to(weight).unsqueeze(1) * dense.to(weight)
+    return (dense if matrix is None else matrix.to_dense().to(weight) @ dense) @ weight

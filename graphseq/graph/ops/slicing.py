@@ -55,7 +55,7 @@ def scale_rows(x: Tensor | CSR, scale: Tensor) -> Tensor | CSR:
 
 
 def square_norms(x: Tensor | CSR) -> Tensor:
-    """The squared Euclidean length of each row, ``[N]``."""
+    """The squared Euclidean length of each row, ``[N]``; entries of a sparse one do not repeat."""
     if isinstance(x, Tensor):
         return torch.einsum("nf,nf->n", x, x)
     square = x.values(x.dtype).square()

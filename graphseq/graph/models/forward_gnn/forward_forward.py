@@ -37,11 +37,13 @@ from graphseq.graph.models.forward_gnn.local_model import (
     Problem,
     SequentialLearner,
 )
-from graphseq.graph.nn.local_conv import Branches, Mix, Prepared
+from graphseq.graph.nn.local_conv import Branches, Mix, Prepared, Stack
 from graphseq.graph.nn.local_convs import Conv
 from graphseq.graph.nn.row_view import RowView
 
 GoodnessLoss = Literal["ff", "symba"]
+
+_OUTPUT_NUMBERS = 2**24  # outputs of a layer kept at a time for all labelings: 64 MiB
 
 
 class Labelings:
@@ -52,14 +54,15 @@ class Labelings:
 
     view: RowView
     shared: Sequence[Prepared]
-    among: Mix | Branches
+    among: Mix | Stack | Branches
 
     def goodness(self, layer: Any, which: slice | None = None) -> Tensor:
         """The goodness of all labelings or, where each is a branch of its own, of some."""
-        if which is None:
-            return layer(self.view, self.shared, self.among)  # [G, R]
-        assert not isinstance(self.among, Mix)
-        return layer(self.view, self.shared, self.among[which])
+        among = self.among
+        if which is not None:
+            assert not isinstance(among, Mix)
+            among = among.some(which) if isinstance(among, Stack) else among[which]
+        return layer(self.view, self.shared, among)  # [G, R]
 
     @abstractmethod
     def advance(self, layer: Any, following: Any) -> None:
@@ -227,15 +230,26 @@ class _ForwardForwardLearner(SequentialLearner):
             goodness = self.train.goodness(layer)  # [K + 1, R]
             yield LocalLoss(self._loss(goodness[0], goodness[1:]), unit)
             return
-        # One wrong labeling at a time: gradients add up, and so does nothing else.
-        count = len(self.train.among) - 1
-        for number in range(1, count + 1):
-            right = self.model.loss == "symba" or number == 1
-            which = slice(number, number + 1)
-            wrong = self.train.goodness(layer, which)  # [1, R]
-            good = self.train.goodness(layer, slice(0, 1))[0] if right else None
-            part = self._loss(good, wrong, count)
-            yield LocalLoss(part, unit, step=number == count)
+        yield from self._in_portions(layer, unit)
+
+    def _in_portions(self, layer: Any, unit: str) -> Iterator[LocalLoss]:
+        """A few wrong labelings at a time: their gradients add up, their outputs do not."""
+        count, each = len(self.train_labels) - 1, self._at_once
+        for begin in range(1, count + 1, each):
+            end = min(begin + each, count + 1)
+            first = begin == 1
+            goodness = self.train.goodness(layer, slice(begin - first, end))  # the right one too
+            right = goodness[0] if first else None
+            if right is None and self.model.loss == "symba":
+                right = self.train.goodness(layer, slice(0, 1))[0]
+            part = self._loss(right, goodness[int(first) :], count)
+            yield LocalLoss(part, unit, step=end == count + 1)
+
+    @property
+    def _at_once(self) -> int:
+        """How many outputs ``[R, H]`` to have at a time."""
+        rows = self.problem.rows.numel() * self.model.hidden_channels
+        return max(1, _OUTPUT_NUMBERS // max(1, rows))
 
     def _loss(self, right: Tensor | None, wrong: Tensor, count: int | None = None) -> Tensor:
         """Per row; a part of it, where ``wrong`` holds some of ``count`` labelings."""

@@ -80,8 +80,10 @@ class _Appended(Labelings):
         layer: Any = model.layers[0]
         dtype = layer.bias.dtype
         classes, known = model.out_channels, labels[0] >= 0
-        length = (square_norms(x) + torch.where(known, 1.0, 1.0 / classes)).sqrt()
-        self.scale = (1.0 / (length + EPS)).to(dtype)  # [N]
+        squares = square_norms(x).to(labels.device, dtype)
+        label_length = torch.full_like(squares, 1.0 / classes).masked_fill(known, 1.0)
+        length = (squares + label_length).sqrt()
+        self.scale = 1.0 / (length + EPS)  # [N]
         appended = F.one_hot(labels.clamp(min=0), classes).to(dtype)  # [G, N, C]
         appended[:, ~known] = 1.0 / classes
         self.appended = appended * self.scale.unsqueeze(1)
@@ -124,4 +126,5 @@ class _Appended(Labelings):
         rows = self.view.rows
         assert rows is not None
         self.shared = []
-        self.among = [(self.view, [following.at(part, rows)]) for part in self.states]
+        branches = [(self.view, [following.at(part, rows)]) for part in self.states]
+        self.among = following.stacked(branches)

@@ -110,6 +110,7 @@ class LocalLinkModel(nn.Module):
     def scores_by_depth(self, x: Tensor | CSR, graph: Tensor | Adjacency, pairs: Tensor) -> Tensor:
         """The scores of each prefix of the layers that is a model of its own, ``[B, depths]``."""
         adjacency = as_adjacency(graph, num_nodes=x.shape[0])
+        x = x.detach() if isinstance(x, Tensor) else x  # inputs of layers are constants
         check_features_of(type(self).__name__, x, self.in_channels)
         check_pairs(type(self).__name__, pairs, adjacency.num_nodes)
         return self._by_depth(x, adjacency, PairRows(pairs))
@@ -130,6 +131,7 @@ class LocalLinkModel(nn.Module):
         row_block: int | None = None,
     ) -> Learner:
         """What teaches this model on one graph; arguments: :class:`LinkProblem`."""
+        check_features_of(type(self).__name__, x, self.in_channels)
         counts = num_positive, num_negative
         return self._learner(
             LinkProblem(x, adjacency, positive, negative, *counts, pairs, row_block)

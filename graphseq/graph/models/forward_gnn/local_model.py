@@ -225,6 +225,7 @@ class LocalModel(nn.Module, ABC):
             nodes: see :meth:`forward`.
         """
         adjacency = as_adjacency(graph, num_nodes=x.shape[0])
+        x = x.detach() if isinstance(x, Tensor) else x  # inputs of layers are constants
         where = type(self).__name__
         check_features_of(where, x, self.in_channels)
         check_known(where, known, labels, adjacency.num_nodes, self.out_channels)
@@ -273,6 +274,7 @@ class LocalModel(nn.Module, ABC):
         row_block: int | None = None,
     ) -> Learner:
         """What teaches this model on one graph with known labels; arguments: :class:`Problem`."""
+        check_features_of(type(self).__name__, x, self.in_channels)
         return self._learner(Problem(x, adjacency, known, labels, rows, nodes, seed, row_block))
 
     @abstractmethod

@@ -196,10 +196,14 @@ class _TopToInputLearner(Learner):
         for number in update_order(len(model.layers)):
             fresh = model.layers[number](states.view, states.parts(model.layers, number))
             states.put(number, fresh.detach())  # [N + C, H]
-            rows = torch.cat([fresh[self.rows], fresh[-self.model.out_channels :]])
-            del fresh
-            logits = class_logits(rows, self.model.out_channels, self.model.temperature)
-            yield LocalLoss(F.cross_entropy(logits, self.y, reduction="none"), f"layers.{number}")
+            per_row = self._per_row(fresh)
+            del fresh  # or it would live until the next layer has its own
+            yield LocalLoss(per_row, f"layers.{number}")
+
+    def _per_row(self, fresh: Tensor) -> Tensor:
+        rows = torch.cat([fresh[self.rows], fresh[-self.model.out_channels :]])
+        logits = class_logits(rows, self.model.out_channels, self.model.temperature)
+        return F.cross_entropy(logits, self.y, reduction="none")
 
     def scores(self, model: Any, stage: int) -> Tensor:
         return _classify(self.model, self.states, model.layers, self.nodes)

@@ -10,7 +10,7 @@ States S_0 = nrm([X; V]), S_1 .. S_L; in a time step each layer l uses those of 
 To classify, states are computed once from below, and ``softmax(M_node M_class^T / tau)`` is added
 up over the layers. The authors' pass from below feeds the output of each layer to the next as it
 is, and the features too, although training normalises them: ``bottom_up="paper"``; "normalised"
-does what training does.
+does what training does. The first states of training come from the same pass.
 
 ========  ==================  =================  ==========================
 symbol    variable            shape              meaning
@@ -21,7 +21,7 @@ M         ``mixed``           ``[M + C, H]``     what the loss sees
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +51,7 @@ class TopToLossGNN(ForwardGNN):
         conv: "gcn", "sage" (mean) or "gat" (``num_heads`` heads side by side).
         num_heads: heads of "gat".
         temperature: tau.
-        bottom_up: how states are made to classify: "normalised" or "paper".
+        bottom_up: how a pass from below goes on: "normalised" or "paper".
 
     Shape:
         as :class:`ForwardGNN`
@@ -98,44 +98,61 @@ class TopToLossGNN(ForwardGNN):
     def _by_depth(
         self, x: Tensor | CSR, adjacency: Adjacency, known: Tensor, labels: Tensor, nodes: Tensor
     ) -> Tensor:
+        bottom = self.bottom(x, adjacency, known, labels, once=True)
+        return bottom.classify(self, self.layers, nodes).unsqueeze(1)  # [M, 1, C]
+
+    def bottom(
+        self,
+        x: Tensor | CSR,
+        adjacency: Adjacency,
+        known: Tensor,
+        labels: Tensor,
+        row_block: int | None = None,
+        once: bool = False,
+    ) -> "_Bottom":
+        """The graph with its class nodes, and what the first layer needs of the features."""
         graph = join_class_nodes(adjacency, known, labels, self.out_channels)
-        frozen = FrozenInput(graph, x, self.class_features)
-        view = RowView(graph)
-        bottom = frozen.parts(self.layers[0], view, once=True)
-        return _classify(self, view, bottom, frozen, self.layers, nodes).unsqueeze(1)  # [M, 1, C]
+        frozen, view = FrozenInput(graph, x, self.class_features, row_block), RowView(graph)
+        plain = frozen.plain(self.layers[0], view) if self.bottom_up == "paper" else None
+        return _Bottom(view, frozen.parts(self.layers[0], view, once), plain)
 
     def _learner(self, problem: Problem) -> Learner:
         return _TopToLossLearner(self, problem)
 
 
-@torch.no_grad()
-def _classify(
-    model: TopToLossGNN,
-    view: RowView,
-    bottom: Sequence[Prepared],
-    frozen: FrozenInput,
-    layers: Any,
-    nodes: Tensor,
-) -> Tensor:
-    """Class scores ``[M, C]``."""
-    states, outputs = [], []
-    below = frozen.plain(layers[0], view) if model.bottom_up == "paper" else bottom
-    for number, layer in enumerate(layers):
-        fresh = layer(view, below)  # [N + C, H]
-        states.append(unit_rows(fresh))
-        if model.bottom_up == "paper":
-            again = bottom if number == 0 else [layer.prepare(view, states[number - 1])]
-            outputs.append(layer(view, again))
-        else:
-            outputs.append(fresh)
-        if number + 1 < model.num_layers:
-            passed = fresh if model.bottom_up == "paper" else states[-1]
-            below = [layers[number + 1].prepare(view, passed)]
-    total = torch.zeros((), device=nodes.device)
-    for number, output in enumerate(outputs):
-        mixed = _mixed(output, states[number + 1 :], nodes, model.out_channels)
-        total = total + class_logits(mixed, model.out_channels, model.temperature).softmax(1)
-    return total
+class _Bottom(NamedTuple):
+    """The graph and the features as the first layer sees them; ``plain``: not normalised."""
+
+    view: RowView
+    parts: Sequence[Prepared]
+    plain: Sequence[Prepared] | None
+
+    @torch.no_grad()
+    def rise(self, layers: Any) -> tuple[list[Tensor], list[Tensor]]:
+        """One pass from below: what each layer puts out, and S_1 .. S_L, all rows."""
+        outputs: list[Tensor] = []
+        states: list[Tensor] = []
+        below = self.parts if self.plain is None else self.plain
+        for number, layer in enumerate(layers):
+            if number:
+                passed = states[-1] if self.plain is None else outputs[-1]
+                below = [layer.prepare(self.view, passed)]
+            outputs.append(layer(self.view, below))  # [N + C, H]
+            states.append(unit_rows(outputs[-1]))
+        return outputs, states
+
+    @torch.no_grad()
+    def classify(self, model: TopToLossGNN, layers: Any, nodes: Tensor) -> Tensor:
+        """Class scores ``[M, C]``."""
+        outputs, states = self.rise(layers)
+        if self.plain is not None:  # what layers make of normalised states is still to come
+            below = [self.parts, *([layers[0].prepare(self.view, s)] for s in states[:-1])]
+            outputs = [layer(self.view, parts) for layer, parts in zip(layers, below, strict=True)]
+        total = torch.zeros((), device=nodes.device)
+        for number, output in enumerate(outputs, start=1):
+            mixed = _mixed(output, states[number:], nodes, model.out_channels)
+            total = total + class_logits(mixed, model.out_channels, model.temperature).softmax(1)
+        return total
 
 
 def _mixed(output: Tensor, above: Sequence[Tensor], nodes: Tensor, num_classes: int) -> Tensor:
@@ -150,46 +167,37 @@ class _TopToLossLearner(Learner):
     def __init__(self, model: TopToLossGNN, problem: Problem) -> None:
         self.model, self.nodes = model, problem.nodes
         self.rows, self.y = problem.learned
-        graph = join_class_nodes(
-            problem.adjacency, problem.known, problem.labels, model.out_channels
+        self.bottom = model.bottom(
+            problem.x, problem.adjacency, problem.known, problem.labels, problem.row_block
         )
-        drawn: Any = model.class_features
-        self.view = RowView(graph)
-        self.frozen = FrozenInput(graph, problem.x, drawn, problem.row_block)
-        self.bottom = self.frozen.parts(model.layers[0], self.view)
         self.states: list[Tensor] = []
 
-    def _inputs(self, layers: Any) -> list[Sequence[Prepared]]:
-        above = [
-            [layers[number].prepare(self.view, self.states[number - 1])]
-            for number in range(1, len(layers))
-        ]
-        return [self.bottom, *above]
-
-    @torch.no_grad()
-    def _rise(self, layers: Any) -> None:
-        below: Sequence[Prepared] = self.bottom
-        for number, layer in enumerate(layers):
-            if number:
-                below = [layer.prepare(self.view, self.states[-1])]
-            fresh = layer(self.view, below)
-            self.states.append(unit_rows(fresh))
+    def _inputs(self, layers: Any) -> Iterator[Sequence[Prepared]]:
+        """Of one layer after the other, from the states of the step before."""
+        yield self.bottom.parts
+        for number in range(1, len(layers)):
+            yield [layers[number].prepare(self.bottom.view, self.states[number - 1])]
 
     def losses(self, model: Any, stage: int) -> Iterator[LocalLoss]:
         if not self.states:
-            self._rise(model.layers)
-        classes, before, after = self.model.out_channels, self.states, []
+            self.states = self.bottom.rise(model.layers)[1]
+        before, after = self.states, []
         for number, parts in enumerate(self._inputs(model.layers)):
-            fresh = model.layers[number](self.view, parts)  # [N + C, H]
+            fresh = model.layers[number](self.bottom.view, parts)  # [N + C, H]
             after.append(unit_rows(fresh.detach()))
-            mixed = _mixed(fresh, before[number + 1 :], self.rows, classes)
-            del fresh
-            logits = class_logits(mixed, classes, self.model.temperature)
-            yield LocalLoss(F.cross_entropy(logits, self.y, reduction="none"), f"layers.{number}")
-        self.states = after  # type: ignore[assignment]
+            per_row = self._per_row(fresh, before[number + 1 :])
+            del fresh  # or it would live until the next layer has its own
+            yield LocalLoss(per_row, f"layers.{number}")
+        self.states = after
+
+    def _per_row(self, fresh: Tensor, above: Sequence[Tensor]) -> Tensor:
+        classes = self.model.out_channels
+        mixed = _mixed(fresh, above, self.rows, classes)
+        logits = class_logits(mixed, classes, self.model.temperature)
+        return F.cross_entropy(logits, self.y, reduction="none")
 
     def scores(self, model: Any, stage: int) -> Tensor:
-        return _classify(self.model, self.view, self.bottom, self.frozen, model.layers, self.nodes)
+        return self.bottom.classify(self.model, model.layers, self.nodes)
 
     def state(self) -> dict[str, Any]:
         return {"states": self.states}

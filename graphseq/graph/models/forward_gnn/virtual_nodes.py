@@ -160,10 +160,11 @@ class _Joined(Labelings):
         ]
         rows = self.view.rows
         assert rows is not None
-        self.among = [
+        branches = [
             (view, [following.at(part, rows)])
             for view, part in zip(self.views, self.whole, strict=True)
         ]
+        self.among = following.stacked(branches)
 
     def _whole(self, layer: Any, number: int) -> list[Prepared]:
         """The input of all nodes and class nodes in one of the graphs."""
