@@ -19,12 +19,12 @@ from graphseq.training.catalog import shipped
 EXPERIMENTS = shipped()
 NODE_DATA = (
     *(graph_data.planetoid, graph_data.amazon, graph_data.coauthor, graph_data.citation_full),
-    *(graph_data.digits, graph_data.ogbn_arxiv),
+    *(graph_data.digits, graph_data.ogbn_arxiv, graph_data.five_folds),
 )
 LINK_DATA = (
     *(graph_data.planetoid_links, graph_data.digits_links, graph_data.links_from_files),
     *(graph_data.ogbl_ddi, graph_data.ogbl_collab, graph_data.ogbl_ppa, graph_data.ogbl_citation2),
-    graph_data.heart_links,
+    *(graph_data.heart_links, graph_data.five_link_splits),
 )
 
 
@@ -36,7 +36,7 @@ def tiny_links(like: str, seed: int) -> LinkData:
         return torch.randint(60, (2, *size), generator=generator)
 
     x: torch.Tensor | CSR | None = torch.rand(60, 9, generator=generator)
-    if like in ("planetoid_links", "digits_links"):
+    if like in ("planetoid_links", "digits_links", "five_link_splits"):
         x = CSR.from_dense((x < 0.4).float())
     elif like in ("ogbl_ddi", "links_from_files"):
         x = None
@@ -44,7 +44,7 @@ def tiny_links(like: str, seed: int) -> LinkData:
         x = torch.arange(60) % 7
     each = (20, 30) if like in ("ogbl_citation2", "heart_links") else (150,)
     metrics = {"ogbl_ddi": "hits@20", "ogbl_collab": "hits@50"}
-    metrics |= {"ogbl_citation2": "mrr", "heart_links": "mrr"}
+    metrics |= {"ogbl_citation2": "mrr", "heart_links": "mrr", "five_link_splits": "auc"}
     return LinkData(
         x=x,
         num_nodes=60,
@@ -54,6 +54,7 @@ def tiny_links(like: str, seed: int) -> LinkData:
         test=pairs(20),
         test_negative=pairs(*each),
         metric=metrics.get(like, "hits@100"),
+        train_negative=pairs(200) if like == "five_link_splits" else None,
         name="tiny",
         multigraph=True,  # drawn links repeat
     )
@@ -103,13 +104,20 @@ def with_few_pairs(experiment: Experiment) -> Experiment:
     return dataclasses.replace(experiment, data=partial(few_pairs, load=experiment.data), task=task)
 
 
+def num_stages(experiment: Experiment) -> int:
+    """One, or one before it, or one for each layer that is trained by itself."""
+    layered = ("ForwardGNN", "LabelAppendingGNN", "VirtualNodeGNN", "ForwardLinkGNN")
+    if experiment.model.func.__name__ in layered:
+        return experiment.model.keywords["num_layers"]
+    return 2 if "pretrain_epochs" in experiment.task.keywords else 1
+
+
 def check(summary: dict[str, Any], experiment: Experiment) -> None:
     """Two epochs of one step in each stage, and finite numbers for what is claimed."""
     if summary["num_parameters"] == 0:  # a heuristic
         assert summary["epochs"] == [0]
     else:
-        stages = 2 if "pretrain_epochs" in experiment.task.keywords else 1
-        assert summary["epochs"] == [2 * stages]
+        assert summary["epochs"] == [2 * num_stages(experiment)]
     main = experiment.claim.metric if experiment.claim else next(iter(summary["metrics"]))
     assert 0 <= summary["metrics"][main]["mean"]
     assert all(math.isfinite(metric["mean"]) for metric in summary["metrics"].values())
@@ -130,7 +138,7 @@ def test_claim_is_a_fraction_with_its_source(name: str) -> None:
     if claim is None:
         return
     assert 0 < claim.tolerance < claim.value < 1
-    assert claim.std is None or 0 <= claim.std < 0.25
+    assert claim.std is None or 0 <= claim.std < 0.3
     assert len(claim.source) > 10
 
 
@@ -144,7 +152,12 @@ def test_the_names_that_scripts_rely_on() -> None:
     graphs = ["cora", "citeseer", "pubmed", "collab", "ppa", "citation2", "ddi", "digits"]
     models = ["ncn", "ncnc", "gae", "cn", "aa", "ra"]
     assert {f"{model}_{graph}" for model in models for graph in graphs} <= set(EXPERIMENTS)
-    models, graphs = ["ncn", "ncnc", "cn", "aa", "ra"], graphs[:6]
+    graphs = ["cora_ml", "citeseer_full", "photo"]
+    learners = ["sf", "sf_t2i", "sf_t2l", "ff_la", "ff_vn", "link_ce", "link_ff", "link_topdown"]
+    models = ["backprop", *(f"forward_{learner}" for learner in learners)]
+    assert {f"{model}_{graph}" for model in models for graph in graphs} <= set(EXPERIMENTS)
+    graphs = ["cora", "citeseer", "pubmed", "collab", "ppa", "citation2"]
+    models = ["ncn", "ncnc", "cn", "aa", "ra"]
     assert {f"{model}_heart_{graph}" for model in models for graph in graphs} <= set(EXPERIMENTS)
 
 
@@ -153,7 +166,10 @@ def on_disk(experiment: Experiment) -> bool:
     data = experiment.data
     absent = ("ogbn_arxiv", "ogbl_collab", "ogbl_ppa", "ogbl_citation2", "heart_links")
     absent += ("links_from_files",)
-    return data.func.__name__ not in absent and data.keywords.get("name") != "PubMed"
+    return data.func.__name__ not in absent and data.keywords.get("name") not in (
+        "PubMed",
+        "GitHub",
+    )
 
 
 def one_for_each_dataset() -> list[str]:
