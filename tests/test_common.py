@@ -15,6 +15,7 @@ from graphseq.graph import models as graph_models
 from graphseq.training.task import PartlyUsed
 
 NUM_NODES, IN_CHANNELS, OUT_CHANNELS = 12, 6, 3
+KNOWN = torch.tensor([5, 2, 8])  # of the classes 0, 1 and 2, where labels are an input
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,24 @@ class NodeModel:
     name: str
     build: Callable[[], nn.Module]
     uses_graph: bool = True
+    constant: str = ""
+    """Why features get no gradient."""
+    untaught: str = ""
+    """Why weights get no gradient from an answer."""
 
     @property
     def kind(self) -> type[nn.Module]:
         return type(self.build())
 
-    def answer(self, model: nn.Module, x: Tensor, edge_index: Tensor) -> Tensor:
-        """Class scores ``[N, C]``."""
+    def answer(
+        self, model: nn.Module, x: Tensor, edge_index: Tensor, name: Tensor | None = None
+    ) -> Tensor:
+        """Class scores ``[N, C]``; ``name`` is what each node is called now, if not as before."""
         return model(x, edge_index)
+
+    def answer_of(self, model: nn.Module, x: Tensor, edge_index: Tensor, node: int) -> Tensor:
+        """Class scores ``[C]`` of one node, asked about by itself."""
+        return self.answer(model, x, edge_index)[node]
 
     def shape(self, num_nodes: int) -> tuple[int, ...]:
         return num_nodes, OUT_CHANNELS
@@ -41,11 +52,39 @@ class NodeModel:
         return answer[order]
 
 
+class ForwardModel(NodeModel):
+    """A configuration of a model with ``forward(x, edge_index, known, labels) -> scores``.
+
+    The classes of three nodes are known, and of as many as there are in smaller graphs.
+    """
+
+    def answer(
+        self, model: nn.Module, x: Tensor, edge_index: Tensor, name: Tensor | None = None
+    ) -> Tensor:
+        """Class scores ``[N, C]``, zeros for nodes whose class is known."""
+        name = torch.arange(len(x)) if name is None else name
+        known, labels = self.known(len(x))
+        asked = name[~torch.isin(torch.arange(len(x)), known)]
+        out = x.new_zeros(len(x), OUT_CHANNELS)
+        return out.index_put((asked,), model(x, edge_index, name[known], labels, asked))
+
+    def answer_of(self, model: nn.Module, x: Tensor, edge_index: Tensor, node: int) -> Tensor:
+        # Asked about together, nodes that are tried as a class may hear one another through it.
+        return model(x, edge_index, *self.known(len(x)), torch.tensor([node]))[0]
+
+    def known(self, num_nodes: int) -> tuple[Tensor, Tensor]:
+        """Nodes and their classes."""
+        inside = KNOWN < num_nodes
+        return KNOWN[inside], torch.arange(len(KNOWN))[inside]
+
+
 class LinkModel(NodeModel):
     """A configuration of a model of pairs: ``forward(x, edge_index, pairs [2, B]) -> [B]``."""
 
-    def answer(self, model: nn.Module, x: Tensor, edge_index: Tensor) -> Tensor:
-        """Logits of all pairs, ``[N, N]``."""
+    def answer(
+        self, model: nn.Module, x: Tensor, edge_index: Tensor, name: Tensor | None = None
+    ) -> Tensor:
+        """Logits or probabilities of all pairs, ``[N, N]``."""
         nodes = torch.arange(len(x))
         return model(x, edge_index, torch.cartesian_prod(nodes, nodes).t()).view(len(x), len(x))
 
@@ -65,13 +104,36 @@ def node_model(kind: type[nn.Module], uses_graph: bool = True, **arguments: obje
     )
 
 
-def link_model(kind: type[nn.Module], learns: bool = True, **arguments: object) -> LinkModel:
+def forward_model(kind: type[nn.Module], untaught: str = "", **arguments: object) -> ForwardModel:
+    label = ",".join(f"{key}={value}" for key, value in arguments.items())
+    sizes = {"in_channels": IN_CHANNELS, "out_channels": OUT_CHANNELS, "hidden_channels": 8}
+    return ForwardModel(
+        name=kind.__name__ + (f"({label})" if label else ""),
+        build=lambda: kind(**sizes, **arguments),
+        constant=LOCAL,
+        untaught=untaught,
+    )
+
+
+def link_model(
+    kind: type[nn.Module],
+    learns: bool = True,
+    constant: str = "",
+    untaught: str = "",
+    **arguments: object,
+) -> LinkModel:
     label = ",".join(f"{key}={value}" for key, value in arguments.items())
     sizes = {"in_channels": IN_CHANNELS, "hidden_channels": 8} if learns else {}
     return LinkModel(
         name=kind.__name__ + (f"({label})" if label else ""),
         build=lambda: kind(**sizes, **arguments),
+        constant=constant,
+        untaught=untaught,
     )
+
+
+LOCAL = "what a layer that learns by itself sees is a constant to it"
+TOP_DOWN = "an answer is a run of several time steps, which teach nothing"
 
 
 NODE_MODELS = [
@@ -83,6 +145,20 @@ NODE_MODELS = [
     node_model(graph_models.GAT),
     node_model(graph_models.APPNP),
     node_model(graph_models.SGC),
+    node_model(graph_models.BackpropGNN),
+    node_model(graph_models.BackpropGNN, conv="sage", normalize=False),
+    node_model(graph_models.BackpropGNN, conv="gat", num_layers=3, recompute=True),
+    forward_model(graph_models.ForwardGNN),
+    forward_model(graph_models.ForwardGNN, conv="sage", num_layers=1),
+    forward_model(graph_models.ForwardGNN, conv="gat", temperature=0.5),
+    forward_model(graph_models.LabelAppendingGNN, num_layers=3),
+    forward_model(graph_models.LabelAppendingGNN, conv="gat", loss="symba"),
+    forward_model(graph_models.VirtualNodeGNN, num_layers=3),
+    forward_model(graph_models.VirtualNodeGNN, conv="sage", num_wrong=1),
+    forward_model(graph_models.TopToInputGNN, TOP_DOWN, num_layers=3),
+    forward_model(graph_models.TopToInputGNN, TOP_DOWN, conv="gat", start_with_labels=True),
+    forward_model(graph_models.TopToLossGNN, TOP_DOWN),
+    forward_model(graph_models.TopToLossGNN, TOP_DOWN, conv="sage", bottom_up="paper"),
 ]
 LINK_MODELS = [
     link_model(graph_models.GAE),
@@ -93,6 +169,14 @@ LINK_MODELS = [
     link_model(graph_models.NCNC),
     link_model(graph_models.NCNC, depth=2, two_layer_output=True),
     link_model(graph_models.NCNC, learn_prior=True),
+    link_model(graph_models.BackpropLinkGNN),
+    link_model(graph_models.BackpropLinkGNN, conv="gat", normalize=False),
+    link_model(graph_models.ForwardLinkGNN, constant=LOCAL, num_layers=3),
+    link_model(graph_models.ForwardLinkGNN, constant=LOCAL, conv="sage", loss="ff"),
+    link_model(graph_models.TopDownLinkGNN, constant=LOCAL, untaught=TOP_DOWN),
+    link_model(
+        graph_models.TopDownLinkGNN, constant=LOCAL, untaught=TOP_DOWN, conv="gat", num_layers=1
+    ),
 ]
 HEURISTICS = [
     link_model(graph_models.CommonNeighbors, learns=False),
@@ -105,6 +189,12 @@ LEARNERS = [*NODE_MODELS, *LINK_MODELS]
 CASES = [*LEARNERS, *HEURISTICS]
 every_model = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 every_learner = pytest.mark.parametrize("case", LEARNERS, ids=lambda case: case.name)
+every_constant = pytest.mark.parametrize(
+    "case", [case for case in LEARNERS if case.constant], ids=lambda case: case.name
+)
+every_differentiable = pytest.mark.parametrize(
+    "case", [case for case in LEARNERS if not case.constant], ids=lambda case: case.name
+)
 every_node_model = pytest.mark.parametrize("case", NODE_MODELS, ids=lambda case: case.name)
 
 
@@ -220,17 +310,29 @@ def test_evaluation_draws_nothing(case: NodeModel) -> None:
 @every_learner
 def test_every_used_parameter_receives_a_gradient(case: NodeModel) -> None:
     model = seeded(case).eval()  # without dropout, which could hide a parameter by chance
-    case.answer(model, features(), edges()).square().sum().backward()
+    out = case.answer(model, features(), edges()).square().sum()
+    assert out.requires_grad is not bool(case.untaught)
+    if case.untaught:
+        return
+    out.backward()
     unused = set(model.unused_parameters()) if isinstance(model, PartlyUsed) else set()
     silent = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
     assert silent == unused
 
 
-@every_learner
+@every_differentiable
 def test_gradient_of_the_features(case: NodeModel) -> None:
     model = seeded(case, dtype=torch.float64).eval()
     x = features(torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: case.answer(model, x, edges()), (x,), fast_mode=True)
+
+
+@every_constant
+def test_constant_features_get_no_gradient(case: NodeModel) -> None:
+    x = features().requires_grad_()
+    out = case.answer(seeded(case).eval(), x, edges()).square().sum()
+    if out.requires_grad:
+        assert torch.autograd.grad(out, x, allow_unused=True) == (None,)
 
 
 @every_model
@@ -241,7 +343,8 @@ def test_permutation_equivariance(case: NodeModel) -> None:
     new_name = order.argsort()
     x = features(torch.float64)
     expected = case.renamed(case.answer(model, x, edges()), order)
-    torch.testing.assert_close(case.answer(model, x[order], new_name[edges()]), expected)
+    found = case.answer(model, x[order], new_name[edges()], new_name)
+    torch.testing.assert_close(found, expected)
 
 
 @every_model
@@ -259,13 +362,13 @@ def test_edges_point_from_source_to_target(case: NodeModel) -> None:
     """One edge 0 -> 1: node 1 hears of node 0, and not the other way round."""
     model = seeded(case, dtype=torch.float64).eval()
     edge = torch.tensor([[0], [1]])
-    x = features(torch.float64).requires_grad_()
-    heard = [
-        torch.autograd.grad(case.answer(model, x, edge)[node].square().sum(), x)[0]
-        for node in (0, 1)
-    ]
-    assert bool(heard[1][0].any()) is case.uses_graph
-    assert not heard[0][1].any()
+    hears = {}
+    for asked, node in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        x, other = features(torch.float64), features(torch.float64)
+        other[node] = 1.0 - x[node]
+        change = case.answer_of(model, other, edge, asked) - case.answer_of(model, x, edge, asked)
+        hears[asked, node] = bool(change.abs().max() > 1e-9)
+    assert hears == {(0, 0): True, (0, 1): False, (1, 0): case.uses_graph, (1, 1): True}
 
 
 @every_model

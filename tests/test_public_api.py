@@ -9,7 +9,7 @@ import pytest
 
 PUBLIC = {
     "graphseq": {
-        *("DAGNN", "NCN", "NCNC"),
+        *("DAGNN", "ForwardGNN", "NCN", "NCNC"),
         *("Task", "Loss", "Stage", "fit", "evaluate", "Experiment", "Budget", "Claim"),
         *("run", "save", "load", "graph", "training"),
     },
@@ -17,9 +17,13 @@ PUBLIC = {
     "graphseq.graph.models": {
         *("APPNP", "DAGNN", "GAT", "GCN", "MLP", "SGC"),
         *("GAE", "NCN", "NCNC"),
+        *("ForwardGNN", "LabelAppendingGNN", "TopToInputGNN", "TopToLossGNN", "VirtualNodeGNN"),
+        *("BackpropGNN", "BackpropLinkGNN", "ForwardLinkGNN", "TopDownLinkGNN"),
         *("AdamicAdar", "CommonNeighbors", "Katz", "PersonalizedPageRank", "ResourceAllocation"),
     },
-    "graphseq.graph.tasks": {"LinkPrediction", "NodeClassification"},
+    "graphseq.graph.tasks": {
+        *("ForwardLearning", "ForwardLinkLearning", "LinkPrediction", "NodeClassification"),
+    },
 }
 
 

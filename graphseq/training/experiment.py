@@ -137,8 +137,8 @@ did you mean num_hops?
         Raises:
             TypeError: the model does not take what the data supply, or needs more.
         """
-        # A model without arguments, a heuristic, has nothing that could be sized; and not every model
-        # has a word for what these data lack, such as the rows of an embedding table.
+        # A model without arguments, a heuristic, has nothing that could be sized; and not every
+        # model has a word for what these data lack, such as the rows of an embedding table.
         known = parameters(self.model)
         dims = {k: v for k, v in data.dims.items() if known and (v is not None or k in known)}
         model = self._call("model", {**dims, **self._seed("model", seed)})

@@ -81,6 +81,7 @@ class Loop:
         optimizers = task.optimizers(stage) if stage.epochs else {}
         self.schedulers = list(task.schedulers(optimizers, stage)) if stage.epochs else []
         self.units = Units(self.world.fabric, task, stage, optimizers)
+        self.meter.parts.clear()  # a step that the stage before did not get to make
         others = [p for p in task.parameters() if p not in self.units.trained]
         if self.report is not None:
             self.report.start(stage, progress.epoch)
@@ -168,6 +169,7 @@ class Loop:
         mine = {
             "rng": rng.get_state(),
             "losses": self.meter.sums,
+            "parts": self.meter.parts,
             "buffers": {name: buffer.cpu() for name, buffer in self.state.buffers().items()},
             "extra": self.state.extra(),
         }
@@ -183,7 +185,9 @@ class Loop:
         self.units.load_state_dict(saved["units"])
         for scheduler, state in zip(self.schedulers, saved["schedulers"], strict=True):
             scheduler.load_state_dict(state)
-        self.meter.sums = saved["ranks"][self.world.shard.rank]["losses"]
+        mine = saved["ranks"][self.world.shard.rank]
+        # Checkpoints of earlier versions have no parts of steps.
+        self.meter.sums, self.meter.parts = mine["losses"], mine.get("parts", {})
         self._restore_task(saved)
 
     def _restore_task(self, saved: dict[str, Any]) -> None:

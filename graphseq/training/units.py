@@ -103,7 +103,7 @@ class Units:
                 f"Task.losses: a loss names the unit {loss.unit!r}, but the optimizers of this "
                 f"stage are for {sorted(self.by_path)}"
             )
-        meter.add(loss.unit, loss.value)
+        meter.add(loss.unit, loss.value, loss.step)
         if not unit.accumulating:
             unit.optimizer.zero_grad()
         self.fabric.backward(loss.value, model=unit.wrapped)

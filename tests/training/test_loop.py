@@ -127,6 +127,40 @@ def test_gradients_are_cleared_at_the_first_backward_after_a_step() -> None:
         torch.testing.assert_close(ours, plain)
 
 
+def test_the_training_loss_is_the_mean_over_steps_of_the_sum_of_their_parts() -> None:
+    seen = []
+
+    class Noting(Accumulating):
+        def losses(self, batch: Any, stage: Stage) -> Iterator[Loss]:
+            for loss in super().losses(batch, stage):
+                seen.append(loss.value.item())
+                yield loss
+
+    result = fit(
+        Noting(stage=Stage(epochs=4, monitors=("val/mse",)))
+    )  # 3 batches an epoch, a step after every other one
+    steps = [a + b for a, b in zip(seen[::2], seen[1::2], strict=True)]
+    expected = [steps[0], sum(steps[1:3]) / 2, steps[3], sum(steps[4:6]) / 2]
+    assert [row["train/loss"] for row in result.history] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_step_that_a_stage_does_not_make_counts_nowhere() -> None:
+    class Unfinished(TwoStage):
+        def losses(self, batch: Any, stage: Stage) -> Iterator[Loss]:
+            for number, step in ((1.0, True), (11.0, False)):
+                (loss,) = super().losses(batch, stage)
+                yield Loss(0.0 * loss.value + number, "model.0", step)
+
+        def optimizers(self, stage: Stage) -> dict[str, Any]:
+            return super().optimizers(super().stages()[0])
+
+        def unused_parameters(self) -> dict[str, str]:
+            return {name: "no stage trains it" for name in ("model.1.1.weight", "model.1.1.bias")}
+
+    result = fit(Unfinished(batch_size=23), Budget(epochs=2))
+    assert [row["train/loss"] for row in result.history] == [1.0, 12.0, 1.0, 12.0]
+
+
 def test_stages_train_their_units_and_start_from_the_best_before() -> None:
     task = TwoStage()
     start = weights(task)

@@ -46,6 +46,30 @@ def test_means_per_unit_and_over_all(kind: type) -> None:
     assert meter.take() == {}
 
 
+@pytest.mark.parametrize("kind", [cpu, OnGpu])
+def test_the_loss_of_a_step_is_the_sum_of_its_parts(kind: type) -> None:
+    meter = LossMeter()
+    for number in (1.0, 2.0, 3.0):
+        meter.add("a", kind(number), step=number == 3.0)
+        meter.add("b", kind(10.0 * number))  # between the parts of a step of another unit
+    meter.add("a", kind(5.0))
+    means = {"train/loss": (6 + 5 + 60) / 5, "train/loss/a": 5.5, "train/loss/b": 20.0}
+    assert meter.take() == pytest.approx(means)
+
+
+@pytest.mark.parametrize("kind", [cpu, OnGpu])
+def test_a_step_counts_in_the_epoch_in_which_it_is_made(kind: type) -> None:
+    meter = LossMeter()
+    meter.add("a", kind(4.0))
+    meter.add("a", kind(1.0), step=False)
+    assert meter.take() == {"train/loss": 4.0}
+    meter.add("a", kind(2.0), step=False)
+    assert meter.take() == {}
+    meter.add("a", kind(3.0))
+    assert meter.take() == {"train/loss": 6.0}
+    assert meter.take() == {}
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_on_the_cpu_the_first_bad_value_stops_at_once(bad: float) -> None:
     meter = LossMeter()

@@ -129,7 +129,7 @@ class _Ranks(NamedTuple):
             own = positive[:, None]
             return cls((negative > own).sum(1), (negative >= own).sum(1), num, shared=False)
         dtype = torch.promote_types(positive.dtype, negative.dtype)
-        positive, ascending = positive.to(dtype), negative.to(dtype).sort().values
+        positive, ascending = positive.to(dtype).contiguous(), negative.to(dtype).sort().values
         below = torch.searchsorted(ascending, positive)
         not_above = torch.searchsorted(ascending, positive, right=True)
         return cls(num - not_above, num - below, num, shared=True)

@@ -1,7 +1,6 @@
 """Node classification by forward learning: layers step one by one, on losses of their own."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -84,13 +83,7 @@ class ForwardLearning(LocalTraining):
 
     def prepare(self, device: torch.device) -> None:
         super().prepare(device)
-        x, dtype = self.data.x, next(self.model.parameters()).dtype
-        data = self.data.to(device)
-        if self.row_block is not None and isinstance(x, Tensor):
-            data = replace(data, x=x)  # where it is; rows are read as they are needed
-        elif x.dtype != dtype:
-            data = replace(data, x=data.x.to(dtype=dtype))
-        self.data = data
+        self.data = self._moved(self.data, device)
 
     def _num_rows(self) -> int:
         return self.data.train.numel()

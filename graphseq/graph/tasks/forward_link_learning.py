@@ -1,7 +1,6 @@
 """Link prediction by forward learning: layers learn from a fixed list of links and other pairs."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -83,13 +82,7 @@ class ForwardLinkLearning(LocalTraining):
 
     def prepare(self, device: torch.device) -> None:
         super().prepare(device)
-        x, dtype = self.data.x, next(self.model.parameters()).dtype
-        data = self.data.to(device)
-        if self.row_block is not None and isinstance(x, Tensor):
-            data = replace(data, x=x)  # where it is; rows are read as they are needed
-        elif x is not None and x.dtype != dtype:
-            data = replace(data, x=data.x.to(dtype=dtype))  # type: ignore[union-attr]
-        self.data = data
+        self.data = data = self._moved(self.data, device)
         known = torch.cat([data.train, data.val], dim=1)
         self.with_val: Adjacency = LinkRemoval(known, data.num_nodes).adjacency
 

@@ -7,14 +7,17 @@ asks it for a *learner* on its data, which makes the losses, and passes them on.
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from graphseq.graph.data import LinkData, NodeData
 from graphseq.training import Loss, Stage, Task
 
+Data = TypeVar("Data", NodeData, LinkData)
 Protocol = Literal["fair", "paper"]
 
 
@@ -96,7 +99,17 @@ class LocalTraining(Task):
         return self._learner
 
     def prepare(self, device: torch.device) -> None:
-        self._learner = None
+        self._learner = self._state = None
+
+    def _moved(self, data: Data, device: torch.device) -> Data:
+        """The data on a device in the model's dtype; what is streamed stays as it is."""
+        x: Any = data.x
+        if self.row_block is not None and isinstance(x, Tensor):
+            return replace(replace(data, x=x[:, :0]).to(device), x=x)
+        dtype, data = next(self.model.parameters()).dtype, data.to(device)
+        if x is None or x.dtype == dtype:
+            return data
+        return replace(data, x=data.x.to(dtype=dtype))  # type: ignore[union-attr]
 
     def _names(self) -> list[str]:
         count = len(self.local.units)

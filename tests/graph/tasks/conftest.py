@@ -1,4 +1,4 @@
-"""Makes the script that runs under torchrun importable from the test beside it."""
+"""Makes the scripts that run under torchrun, and cases, importable from the tests beside them."""
 
 import sys
 from pathlib import Path

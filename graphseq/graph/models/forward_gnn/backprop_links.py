@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from graphseq.graph.adjacency import Adjacency, as_adjacency
 from graphseq.graph.csr import CSR
 from graphseq.graph.models.forward_gnn.backprop import BackpropGNN
-from graphseq.graph.models.forward_gnn.local_model import Learner, LocalLoss
+from graphseq.graph.models.forward_gnn.local_model import Learner, LocalLoss, check_sizes
 from graphseq.graph.models.forward_gnn.pairs import LinkProblem, PairRows, check_pairs
 from graphseq.graph.nn.local_conv import Prepared
 from graphseq.graph.nn.local_convs import Conv
@@ -50,6 +50,7 @@ class BackpropLinkGNN(nn.Module):
         normalize: bool = True,
     ) -> None:
         super().__init__()
+        check_sizes("BackpropLinkGNN", in_channels=in_channels, hidden_channels=hidden_channels)
         self.in_channels, self.hidden_channels = in_channels, hidden_channels
         self.num_layers, self.conv, self.num_heads = num_layers, conv, num_heads
         self.encoder = BackpropGNN(

@@ -247,8 +247,8 @@ class _ForwardForwardLearner(SequentialLearner):
 
     @property
     def _at_once(self) -> int:
-        """How many outputs ``[R, H]`` to have at a time."""
-        rows = self.problem.rows.numel() * self.model.hidden_channels
+        """How many outputs ``[R, H]`` to have at a time: as many on every rank."""
+        rows = self.problem.known.numel() * self.model.hidden_channels
         return max(1, _OUTPUT_NUMBERS // max(1, rows))
 
     def _loss(self, right: Tensor | None, wrong: Tensor, count: int | None = None) -> Tensor:
