@@ -56,10 +56,7 @@ backprop_link_paper github 89.60±0.1 91.36±0.1 91.71±0.1
 METHODS: dict[str, tuple[partial[Any], partial[Any]]] = {
     "forward_link_ce": (partial(ForwardLinkGNN, loss="ce"), partial(ForwardLinkLearning)),
     "forward_link_ff": (partial(ForwardLinkGNN, loss="ff"), partial(ForwardLinkLearning)),
-    "forward_link_topdown": (
-        partial(TopDownLinkGNN),
-        partial(ForwardLinkLearning, weight_decay=0.0),
-    ),
+    "forward_link_topdown": (partial(TopDownLinkGNN), partial(ForwardLinkLearning)),
     "backprop_link": (partial(BackpropLinkGNN), partial(ForwardLinkLearning)),
     "backprop_link_paper": (
         partial(BackpropLinkGNN),

@@ -103,10 +103,17 @@ class LocalConv(nn.Module, ABC):
 
     def activate(self, view: RowView, projected: Sequence[Tensor]) -> Tensor:
         """From the sums over all parts, one per weight ``[R, H]``, to the output ``[R, H]``."""
-        return self._end(sum(projected, start=self.bias))
+        return self._end(self._sum(projected))
+
+    def _sum(self, projected: Sequence[Tensor]) -> Tensor:
+        z = projected[0] + self.bias  # a new tensor: what follows may change it
+        for term in projected[1:]:
+            z += term
+        return z
 
     def _end(self, z: Tensor) -> Tensor:
-        return z.relu() if self.activation else z
+        """The ReLU, in place: ``z`` is nobody else's."""
+        return z.relu_() if self.activation else z
 
     def prepare(
         self,
@@ -131,6 +138,8 @@ class LocalConv(nn.Module, ABC):
             row_block: of the way "streamed".
         """
         end, dtype = node + x.shape[0], self.bias.dtype
+        if isinstance(x, Tensor) and way != "streamed":
+            x = x.to(dtype)
         products = (
             FrozenProduct(view.columns(kind, dtype, node, end), x, scale, way, row_block)
             for kind in self.kinds
@@ -153,13 +162,22 @@ class LocalConv(nn.Module, ABC):
         )
         return Prepared(products, part.first)
 
-    def stacked(self, branches: Branches) -> Stack | Branches:
-        """Branches of one dense part each as one product, where the layer is linear."""
+    def branches(
+        self, views: Sequence[RowView], parts: Sequence[Prepared], rows: Tensor
+    ) -> Stack | Branches:
+        """Several graphs with a dense part each, prepared for all rows, at some of the rows.
+
+        Args:
+            views: of the rows, one for each graph.
+            parts: one for each graph.
+            rows: int64 ``[R]``.
+        """
         if not self.linear:
-            return branches
-        products = zip(*(more[0].products for _, more in branches), strict=True)
-        stacks = tuple(FrozenProduct.stacked(own) for own in products)  # type: ignore[arg-type]
-        return Stack(Prepared(stacks), len(branches))
+            own = zip(views, parts, strict=True)
+            return [(view, [self.at(part, rows)]) for view, part in own]
+        products = zip(*(part.products for part in parts), strict=True)
+        stacks = (FrozenProduct.stacked(own, rows) for own in products)  # type: ignore[arg-type]
+        return Stack(Prepared(tuple(stacks)), len(parts))
 
     def project(self, parts: Sequence[Prepared]) -> list[Tensor]:
         """The sums over parts, one per weight that meets any of them."""
@@ -179,6 +197,7 @@ class LocalConv(nn.Module, ABC):
             elif product is not None:
                 yield product(weight[part.first : part.first + product.width])
 
+    @torch.compiler.disable  # parts come and go with the layer: a compiler would start over
     def forward(
         self, view: RowView, parts: Sequence[Prepared], among: Mix | Stack | Branches | None = None
     ) -> Tensor:
@@ -190,10 +209,10 @@ class LocalConv(nn.Module, ABC):
         if among is None:
             return self.activate(view, projected)
         if isinstance(among, Mix):
-            base = sum(projected, start=self.bias)  # [R, H]
+            base = self._sum(projected)  # [R, H]
             return shared_goodness(base, among.matrix, among.table(self.weights()))  # [G, R]
         if isinstance(among, Stack):
-            base = sum(self.project([among.part]), start=self.bias)  # [G R, H]
+            base = self._sum(self.project([among.part]))  # [G R, H]
             nothing = base.new_empty(1, len(base), 0), base.new_empty(0, base.size(1))
             return shared_goodness(base, *nothing).view(among.num_branches, -1)  # [G, R]
         return torch.stack(

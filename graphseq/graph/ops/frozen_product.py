@@ -85,12 +85,21 @@ class FrozenProduct:
         return out if self.matrix is None else spmm(self.matrix, out)
 
     @classmethod
-    def stacked(cls, products: Sequence["FrozenProduct"]) -> "FrozenProduct":
-        """The rows of several dense products below each other."""
-        rows = [product.x for product in products]
+    def stacked(cls, products: Sequence["FrozenProduct"], rows: Tensor) -> "FrozenProduct":
+        """Some rows of several dense products, those of each below those of the one before.
+
+        Args:
+            products: each with a dense S X of the same width.
+            rows: int64 ``[M]``.
+        """
         if any(p.matrix is not None or isinstance(p.x, CSR) for p in products):
             raise ValueError("FrozenProduct.stacked: only dense products can be stacked")
-        return cls(None, torch.cat(rows))  # type: ignore[arg-type]
+        matrices: list[Tensor] = [p.x for p in products]  # type: ignore[misc]
+        size = rows.numel()
+        stack = matrices[0].new_empty(len(products) * size, products[0].width)
+        for matrix, place in zip(matrices, stack.split(size) if size else (), strict=False):
+            torch.index_select(matrix, 0, rows, out=place)
+        return cls(None, stack)
 
     def at(self, rows: Tensor | slice) -> "FrozenProduct":
         """The same for some of the rows, int64 ``[M]``; a slice of dense rows is a view."""

@@ -6,6 +6,8 @@ from torch import Tensor
 from graphseq.graph.csr import CSR
 from graphseq.graph.sorting import pointers
 
+_PIECE = 1 << 24  # numbers read at a time
+
 
 def select_rows(x: Tensor | CSR, rows: Tensor | None) -> Tensor | CSR:
     """Rows of a dense or sparse matrix in the order given; ``None`` means all.
@@ -55,11 +57,18 @@ def scale_rows(x: Tensor | CSR, scale: Tensor) -> Tensor | CSR:
 
 
 def square_norms(x: Tensor | CSR) -> Tensor:
-    """The squared Euclidean length of each row, ``[N]``; entries of a sparse one do not repeat."""
-    if isinstance(x, Tensor):
-        return torch.einsum("nf,nf->n", x, x)
-    square = x.values(x.dtype).square()
-    return square.new_zeros(x.shape[0]).index_add_(0, x.row, square)
+    """The squared length of each row ``[N]``, in float32 at least; stored entries do not repeat.
+
+    A dense matrix is read in pieces, for it may be mapped from a file.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        if isinstance(x, Tensor):
+            dtype = torch.promote_types(x.dtype, torch.float32)
+            rows = max(1, _PIECE // max(1, x.size(1)))
+            norms = [torch.linalg.vector_norm(p, dim=1, dtype=dtype) for p in x.split(rows)]
+            return torch.cat(norms).square() if norms else x.new_zeros(0, dtype=dtype)
+        square = x.values(torch.promote_types(x.dtype, torch.float32)).square()
+        return square.new_zeros(x.shape[0]).index_add_(0, x.row, square)
 
 
 def unit_scale(x: Tensor | CSR, eps: float = 1e-8) -> Tensor:

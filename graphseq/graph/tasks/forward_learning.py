@@ -26,10 +26,12 @@ class ForwardLearning(LocalTraining):
             :class:`~graphseq.graph.models.BackpropGNN`.
         data: the graph, its labels and its splits.
         lr: learning rate of Adam, of which every layer has its own.
-        weight_decay: L2 penalty on all parameters (added to the gradient, as Adam does).
+        weight_decay: L2 penalty on all parameters (added to the gradient, as Adam does); None means
+            the model's own.
         epochs: steps of a stage (a layer, or all layers of a top-down model) at the most.
         evaluate_every: steps between two evaluations.
         patience: evaluations without improvement that end a stage.
+        max_norm: gradient norm at which each layer is clipped; None means the model's own.
         monitor: the validation metric that chooses the weights; None means the model's own.
         protocol: "paper" takes all of the paper's choices at once: known labels of validation nodes
             help Forward-Forward models when the test is scored; backpropagation without normalised
@@ -46,16 +48,19 @@ class ForwardLearning(LocalTraining):
         TypeError: if the model is no forward-learning model.
     """
 
+    learns, example = "nodes", "graphseq.ForwardGNN"
+
     def __init__(
         self,
         model: nn.Module,
         data: NodeData,
         *,
         lr: float = 1e-3,
-        weight_decay: float = 5e-4,
+        weight_decay: float | None = None,
         epochs: int = 1000,
         evaluate_every: int = 2,
         patience: int | None = 100,
+        max_norm: float | None = None,
         monitor: str | None = None,
         protocol: Protocol = "fair",
         use_val_labels: bool | None = None,
@@ -69,11 +74,13 @@ class ForwardLearning(LocalTraining):
             epochs=epochs,
             evaluate_every=evaluate_every,
             patience=patience,
+            max_norm=max_norm,
             monitor=monitor,
             protocol=protocol,
             row_block=row_block,
             seed=seed,
         )
+        check_dims(self.local, data)
         self.data = data
         self.use_val_labels = (
             protocol == "paper" and self.local.hears_validation
@@ -111,7 +118,7 @@ class ForwardLearning(LocalTraining):
         nodes = self.data.splits[split]
         y = self.data.y[nodes[batch]]
         if not final and split == "val":
-            return {"scores": self.learner.scores(self.model, self._number(stage))[batch], "y": y}
+            return {"scores": self.learner().scores(self.model, self._number(stage))[batch], "y": y}
         columns = depth_scores(self._score(nodes, with_val=False)[batch])
         if split == "test" and (self.local.hears_validation or self.use_val_labels):
             other = depth_scores(self._score(nodes, with_val=True)[batch])
@@ -123,9 +130,8 @@ class ForwardLearning(LocalTraining):
         """``[n, depths, C]`` from scratch."""
         data = self.data
         known = torch.cat([data.train, data.val]) if with_val else data.train
-        if bool(torch.isin(nodes, known).any()):  # asked about training nodes: not as known ones
-            known = known[~torch.isin(known, nodes)]
-        return self.local.scores_by_depth(data.x, data.adjacency, known, data.y[known], nodes)
+        labels, row_block = data.y[known], self.row_block
+        return self.local.scores_by_depth(data.x, data.adjacency, known, labels, nodes, row_block)
 
     def metrics(self, predictions: dict[str, Tensor], split: str, stage: Stage) -> dict[str, float]:
         """Accuracy by depth, and the cross-entropy of models that answer with logits."""
@@ -138,3 +144,14 @@ class ForwardLearning(LocalTraining):
         if self.local.gives_logits:
             found["loss"] = float(F.cross_entropy(predictions["scores"], y))
         return found
+
+
+def check_dims(model: Any, data: NodeData) -> None:
+    """Refuses data that the model was not made for."""
+    for name, size in data.dims.items():
+        own = getattr(model, name)
+        if own != size:
+            raise ValueError(
+                f"ForwardLearning: {data.name} has {name}={size}, the model {own}; build it with "
+                "**data.dims"
+            )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphseq.graph.adjacency import Adjacency
@@ -27,13 +28,16 @@ class ForwardLinkLearning(LocalTraining):
         model: :class:`~graphseq.graph.models.ForwardLinkGNN`, TopDownLinkGNN or BackpropLinkGNN.
         data: the graph and its links, with ``train_negative``.
         lr: learning rate of Adam, of which every layer has its own.
-        weight_decay: L2 penalty on all parameters (added to the gradient, as Adam does).
+        weight_decay: L2 penalty on all parameters (added to the gradient, as Adam does); None means
+            the model's own.
         epochs: steps of a stage (a layer, or all layers of a top-down model) at the most.
         evaluate_every: steps between two evaluations.
         patience: evaluations without improvement that end a stage.
+        max_norm: gradient norm at which each layer is clipped; None means the model's own.
         monitor: the validation metric that chooses the weights; None means the model's own.
         protocol: "paper" takes all of the paper's choices at once: messages travel over validation
-            links too when the test is scored; backpropagation has no normalised rows.
+            links too when the test is scored; backpropagation has no normalised rows and is stopped
+            by the area under the curve rather than by the loss.
         use_val_edges: let messages travel over validation links when the test is scored; None
             means what ``protocol`` says. ``auc_with_val_edges`` has them in any case.
         row_block: where the features are mapped from a file, how many rows to read at a time.
@@ -44,16 +48,19 @@ class ForwardLinkLearning(LocalTraining):
         TypeError: if the model is no forward-learning model.
     """
 
+    learns, example = "links", "graphseq.graph.models.ForwardLinkGNN"
+
     def __init__(
         self,
         model: nn.Module,
         data: LinkData,
         *,
         lr: float = 1e-3,
-        weight_decay: float = 5e-4,
+        weight_decay: float | None = None,
         epochs: int = 1000,
         evaluate_every: int = 2,
         patience: int | None = 100,
+        max_norm: float | None = None,
         monitor: str | None = None,
         protocol: Protocol = "fair",
         use_val_edges: bool | None = None,
@@ -67,6 +74,7 @@ class ForwardLinkLearning(LocalTraining):
             epochs=epochs,
             evaluate_every=evaluate_every,
             patience=patience,
+            max_norm=max_norm,
             monitor=monitor,
             protocol=protocol,
             row_block=row_block,
@@ -76,6 +84,11 @@ class ForwardLinkLearning(LocalTraining):
             raise ValueError(
                 "ForwardLinkLearning: data has no train_negative; forward learning needs a fixed "
                 "list of pairs that are no links, see graphseq.graph.data.five_link_splits"
+            )
+        if data.dims["in_channels"] is None:
+            raise ValueError(
+                f"ForwardLinkLearning: {data.name} has no node features; forward learning has no "
+                "embedding table, give the data features x [N, F]"
             )
         self.data = data
         self.use_val_edges = protocol == "paper" if use_val_edges is None else use_val_edges
@@ -118,7 +131,7 @@ class ForwardLinkLearning(LocalTraining):
         positive, negative = self._pairs(split)
         labels = batch < positive.size(1)
         if not final and split == "val":
-            scores = self.learner.scores(self.model, self._number(stage))[batch]
+            scores = self.learner().scores(self.model, self._number(stage))[batch]
             return {"scores": scores, "labels": labels}
         pairs = torch.cat([positive, negative], dim=1)[:, batch]
         if split != "test":
@@ -129,18 +142,23 @@ class ForwardLinkLearning(LocalTraining):
         return {**columns, **named, "labels": labels}
 
     def _score(self, graph: Adjacency, pairs: Tensor) -> dict[str, Tensor]:
-        return depth_scores(self.local.scores_by_depth(self.data.x, graph, pairs))
+        return depth_scores(self.local.scores_by_depth(self.data.x, graph, pairs, self.row_block))
 
     def metrics(self, predictions: dict[str, Tensor], split: str, stage: Stage) -> dict[str, float]:
-        """The area under the ROC curve by depth."""
+        """The area under the ROC curve by depth, and the cross-entropy of models with logits."""
         labels = predictions["labels"]
-        return {
+        found = {
             name.replace("scores", "auc", 1).replace("/", "_"): ranking_metrics(
                 ["auc"], scores[labels], scores[~labels]
             )["auc"]
             for name, scores in predictions.items()
             if name != "labels"
         }
+        if self.local.gives_logits:
+            scores = predictions["scores"]
+            loss = F.binary_cross_entropy_with_logits(scores, labels.to(scores.dtype))
+            found["loss"] = float(loss)
+        return found
 
 
 def _share(pairs: Tensor, shard: Shard) -> Tensor:

@@ -8,7 +8,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +27,12 @@ class LocalTraining(Task):
     Args:
         model: a forward-learning model.
         lr: learning rate of Adam, of which every layer has its own.
-        weight_decay: L2 penalty on all parameters (added to the gradient, as Adam does).
+        weight_decay: L2 penalty on all parameters (added to the gradient, as Adam does); None means
+            the model's own.
         epochs: steps of a stage at the most.
         evaluate_every: steps between two evaluations.
         patience: evaluations without improvement that end a stage.
+        max_norm: gradient norm at which each layer is clipped; None means the model's own.
         monitor: the validation metric that chooses the weights; None means the model's own.
         protocol: "paper" takes all of the paper's choices at once, those of the model included.
         row_block: where the features are mapped from a file, how many rows to read at a time.
@@ -41,15 +43,22 @@ class LocalTraining(Task):
         TypeError: if the model is no forward-learning model.
     """
 
+    learns: ClassVar[str]
+    """What the model is to learn, "nodes" or "links"."""
+
+    example: ClassVar[str]
+    """A model that does."""
+
     def __init__(
         self,
         model: nn.Module,
         *,
         lr: float,
-        weight_decay: float,
+        weight_decay: float | None,
         epochs: int,
         evaluate_every: int,
         patience: int | None,
+        max_norm: float | None,
         monitor: str | None,
         protocol: Protocol,
         row_block: int | None,
@@ -57,22 +66,25 @@ class LocalTraining(Task):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        for option, value in (("lr", lr), ("weight_decay", weight_decay)):
+        for option, value in (("lr", lr), ("weight_decay", weight_decay or 0.0)):
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name}: {option} is {value}; pass a finite number, 0 or more")
         if row_block is not None and row_block < 1:
             raise ValueError(f"{name}: row_block is {row_block}; pass 1 or more, or None")
         if protocol not in ("fair", "paper"):
             raise ValueError(f'{name}: protocol is {protocol!r}; use "fair" or "paper"')
-        if not hasattr(model, "learner") or not hasattr(model, "units"):
+        if getattr(model, "learns", None) != self.learns:
             raise TypeError(
-                f"{name}: model is a {type(model).__name__}, which has no learner; pass a "
-                "forward-learning model such as graphseq.ForwardGNN"
+                f"{name}: model is a {type(model).__name__}, which has no learner for "
+                f"{self.learns}; pass a forward-learning model of {self.learns}, such as "
+                f"{self.example}"
             )
         self.model = model
         if protocol == "paper":
             self.local.use_paper_values()
-        self.lr, self.weight_decay = lr, weight_decay
+        self.lr = lr
+        self.weight_decay: float = self.local.weight_decay if weight_decay is None else weight_decay
+        self.max_norm: float | None = self.local.max_norm if max_norm is None else max_norm
         self.epochs, self.evaluate_every, self.patience = epochs, evaluate_every, patience
         self.monitor: str = monitor or self.local.monitor
         self.protocol, self.row_block, self.seed = protocol, row_block, seed
@@ -88,7 +100,6 @@ class LocalTraining(Task):
     def _make_learner(self) -> Any:
         """The model's learner on this rank's share of the data."""
 
-    @property
     def learner(self) -> Any:
         """The model at work; made when first asked for, after :meth:`prepare`."""
         if self._learner is None:
@@ -123,7 +134,7 @@ class LocalTraining(Task):
                 monitors=(self.monitor,),
                 evaluate_every=self.evaluate_every,
                 patience=self.patience,
-                max_norm=self.local.max_norm,
+                max_norm=self.max_norm,
             )
             for name in self._names()
         ]
@@ -149,7 +160,7 @@ class LocalTraining(Task):
 
     def losses(self, batch: Any, stage: Stage) -> Iterator[Loss]:
         total = self._num_rows()
-        for part in self.learner.losses(self.model, self._number(stage)):
+        for part in self.learner().losses(self.model, self._number(stage)):
             yield Loss(self.shard.mean(part.per_row, total), _path(part.unit), part.step)
 
     def get_extra_state(self) -> dict[str, Any]:

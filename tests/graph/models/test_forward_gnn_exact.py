@@ -11,6 +11,7 @@ from torch import Tensor
 
 from graphseq.bench.forward_reference_convs import PlainConv, unit
 from graphseq.graph.models import BackpropGNN, ForwardGNN, LabelAppendingGNN, TopToInputGNN
+from graphseq.graph.models.forward_gnn.learner import Problem
 
 COUNTS = {  # Cora_ML, two layers: F = 2879, C = 7, H = 128
     (ForwardGNN, "gcn"): 385_152,
@@ -45,7 +46,7 @@ def test_no_loss_reaches_another_layer(name: str, conv: str) -> None:
     for number, stage in enumerate(task.stages()):
         optimizers = task.optimizers(stage)
         for _ in range(2):
-            for loss in task.learner.losses(model, number):
+            for loss in task.learner().losses(model, number):
                 before, own = weights_of(model), int(loss.unit.removeprefix("layers."))
                 model.zero_grad(set_to_none=True)
                 loss.per_row.mean().backward()
@@ -101,7 +102,8 @@ def test_what_labelings_share_is_computed_once(name: str, conv: str, training: b
     labels = torch.full((C + 1, N), -1)
     labels[:, known] = torch.randint(C, (C + 1, 30), generator=generator)
     rows = torch.cat([known[:12], torch.tensor([N - 1])])  # the last one is alone
-    ours = model.labelings(data.x, data.adjacency, labels, rows, training=training)
+    problem = Problem(data.x, data.adjacency, known, labels[0, known], rows)
+    ours = model.labelings(problem, labels, rows, training=training)
     for number, (layer, twin) in enumerate(zip(model.layers, plain.layers, strict=True)):
         if number:
             ours.advance(model.layers[number - 1], layer)
@@ -126,7 +128,7 @@ def test_what_labelings_share_is_computed_once(name: str, conv: str, training: b
 def test_all_time_steps_of_one_layer_are_the_same(conv: str) -> None:
     task, plain = plain_forward.setup("t2i", conv, sparse=True, num_layers=1)
     task.prepare(torch.device("cpu"))
-    layers, states = task.model.layers, task.learner.states.evaluated(task.model.layers)
+    layers, states = task.model.layers, task.learner().states.evaluated(task.model.layers)
     states.rise(layers)
     steps = [values[0] for values in states.steps(layers, 10)]
     assert all(torch.equal(step, steps[0]) for step in steps)
@@ -134,7 +136,7 @@ def test_all_time_steps_of_one_layer_are_the_same(conv: str) -> None:
     assert len(full) == 8
     assert all(torch.equal(step, full[0]) for step in full)
     torch.testing.assert_close(steps[0], full[0], rtol=1e-12, atol=1e-14)
-    scores = task.learner.scores(task.model, 0)  # computed once, counted eight times
+    scores = task.learner().scores(task.model, 0)  # computed once, counted eight times
     torch.testing.assert_close(scores, plain.validate(0), rtol=1e-12, atol=0.0)
     assert scores.sum(1).numpy() == pytest.approx(8.0)
 
@@ -157,7 +159,7 @@ def test_two_layers_follow_the_schedule_by_hand(conv: str) -> None:
         return y.detach()
 
     def update() -> None:
-        for loss in task.learner.losses(model, 0):
+        for loss in task.learner().losses(model, 0):
             optimizer = optimizers[f"model.{loss.unit}"]
             optimizer.zero_grad()
             loss.per_row.mean().backward()
@@ -178,7 +180,7 @@ def test_two_layers_follow_the_schedule_by_hand(conv: str) -> None:
         s1 = learn(one, one(graph, beside(x, unit(s2))))
         s2 = learn(two, two(graph, beside(unit(s1), labels)))
         update()
-        for ours, expected in zip(task.learner.states.values, (s1, s2), strict=True):
+        for ours, expected in zip(task.learner().states.values, (s1, s2), strict=True):
             torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-14)
     total: Tensor | float = 0.0
     with torch.no_grad():
@@ -190,11 +192,11 @@ def test_two_layers_follow_the_schedule_by_hand(conv: str) -> None:
             if 2 <= step <= 9:
                 for s in (s1, s2):
                     total = total + (s[plain.val] @ s[N:].t()).softmax(1)
-    torch.testing.assert_close(task.learner.scores(model, 0), total, rtol=1e-12, atol=0.0)
+    torch.testing.assert_close(task.learner().scores(model, 0), total, rtol=1e-12, atol=0.0)
     # classification has left the states of training where they were
-    kept = [value.clone() for value in task.learner.states.values]
-    task.learner.scores(model, 0)
-    assert all(map(torch.equal, kept, task.learner.states.values))
+    kept = [value.clone() for value in task.learner().states.values]
+    task.learner().scores(model, 0)
+    assert all(map(torch.equal, kept, task.learner().states.values))
 
 
 @pytest.mark.parametrize("name", ["sf", "t2i", "t2l", "ff_la", "ff_vn"])
@@ -206,10 +208,10 @@ def test_same_seed_gives_the_same_bits_and_draws_from_no_global_generator(name: 
         task.prepare(torch.device("cpu"))
         for number, stage in enumerate(task.stages()):
             optimizers = task.optimizers(stage)
-            for loss in task.learner.losses(task.model, number):
+            for loss in task.learner().losses(task.model, number):
                 loss.per_row.mean().backward()
                 optimizers[f"model.{loss.unit}"].step()
-            task.learner.scores(task.model, number)
+            task.learner().scores(task.model, number)
         assert torch.equal(torch.get_rng_state(), state)
         runs.append(task.model.state_dict())
     assert all(torch.equal(runs[0][key], runs[1][key]) for key in runs[0])

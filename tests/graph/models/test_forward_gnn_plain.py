@@ -73,7 +73,7 @@ def test_validation_is_that_of_full_recomputation_at_every_layer(name: str, conv
     assert by_depth.size(1) == len(stages)
     for number in (*stages, 0):  # going back starts anew
         expected = plain.validate(number)
-        ours = task.learner.scores(task.model, number)
+        ours = task.learner().scores(task.model, number)
         assert relative(plain_forward.in_units(name, ours, number), expected) < SAME_WEIGHTS
         assert relative(by_depth[:, number], expected) < SAME_WEIGHTS
         assert expected.std() > 1e-4

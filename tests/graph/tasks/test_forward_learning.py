@@ -28,7 +28,13 @@ from torch import Tensor, nn
 
 from graphseq import Budget, Experiment, evaluate, fit, run
 from graphseq.graph.metrics import accuracy
-from graphseq.graph.models import BackpropGNN, LabelAppendingGNN, TopToLossGNN
+from graphseq.graph.models import (
+    BackpropGNN,
+    ForwardLinkGNN,
+    LabelAppendingGNN,
+    TopToLossGNN,
+    VirtualNodeGNN,
+)
 from graphseq.graph.models.forward_gnn import forward_forward
 from graphseq.graph.tasks import ForwardLearning
 from graphseq.training import Loss, Shard, Stage
@@ -325,17 +331,78 @@ def test_options_that_cannot_be_are_named(options: dict[str, Any], words: str) -
 
 
 def test_a_model_that_learns_otherwise_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"model is a Linear, which has no learner; pass a forward"):
+    with pytest.raises(TypeError, match="model is a Linear, which has no learner for nodes; pass"):
         ForwardLearning(nn.Linear(2, 2), node_data())
+    with pytest.raises(TypeError, match="ForwardLinkGNN, which has no learner for nodes; pass"):
+        ForwardLearning(ForwardLinkGNN(FEATURES), node_data())
 
 
-def test_features_of_another_width_are_refused_before_training() -> None:
+def test_data_that_the_model_was_not_made_for_are_refused() -> None:
     for kind in LEARNERS.values():
-        model = kind(FEATURES + 1, CLASSES, hidden_channels=HIDDEN)
+        with pytest.raises(ValueError, match="has in_channels=6, the model 7; build it with"):
+            ForwardLearning(kind(FEATURES + 1, CLASSES), node_data())
+        with pytest.raises(ValueError, match=f"has out_channels={CLASSES}, the model 2; build"):
+            ForwardLearning(kind(FEATURES, 2), node_data())
+
+
+def test_labels_beyond_the_classes_are_refused_by_learners() -> None:
+    data = node_data()
+    rows, y = torch.arange(len(data.train)), data.y[data.train]
+    for kind in LEARNERS.values():
+        model = kind(FEATURES, 2)
+        with pytest.raises(ValueError, match=f"{type(model).__name__}: labels"):
+            model.learner(data.x, data.adjacency, data.train, y, rows=rows, nodes=data.val)
+
+
+@every_learner
+def test_a_node_that_is_asked_about_is_not_known(name: str) -> None:
+    data, model = node_data(), build(name)
+    known = torch.cat([data.train, data.val])
+    asked = torch.cat([data.val, data.test])
+    found = model.scores_by_depth(data.x, data.adjacency, known, data.y[known], asked)
+    expected = model.scores_by_depth(data.x, data.adjacency, data.train, data.y[data.train], asked)
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+@every_learner
+def test_final_scores_are_those_of_training_in_half_precision(name: str, precision: str) -> None:
+    """Rows of zeros have length 0 in any precision, and are no NaN."""
+    data = node_data()
+    assert isinstance(data.x, Tensor)
+    x = data.x.clone()
+    x[::4] = 0
+    made = ForwardLearning(build(name), dataclasses.replace(data, x=x), epochs=6)
+    result = fit(made, precision=precision)
+    last = [row for row in result.history if row["stage"] == made.stages()[-1].name]
+    best = next(row for row in last if row["epoch"] == result.best_epoch)
+    assert result.metrics["val/acc"] == pytest.approx(best["val/acc"], abs=0.17)  # two nodes of 12
+    scores = made.predict(torch.arange(len(data.test)), "test", made.stages()[-1], True)
+    assert all(column.isfinite().all() for column in scores.values())
+
+
+@pytest.mark.parametrize("kind", [LabelAppendingGNN, VirtualNodeGNN])
+def test_attention_learns_a_few_labelings_at_a_time(
+    kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every layer: their gradients add up to that of all at once."""
+    gradients = []
+    for limit in (2**24, 1):
+        monkeypatch.setattr(forward_forward, "_OUTPUT_NUMBERS", limit)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = kind(FEATURES, CLASSES, hidden_channels=HIDDEN, conv="gat").double()
         made = ForwardLearning(model, node_data())
         made.prepare(torch.device("cpu"))
-        with pytest.raises(ValueError, match=r"x has shape \(40, 6\), expected \[N, 7\]"):
-            list(made.losses(None, made.stages()[0]))
+        for stage in made.stages():
+            losses = list(made.losses(None, stage))
+            assert [loss.step for loss in losses] == [False] * (len(losses) - 1) + [True]
+            assert len(losses) == (1 if limit > 1 else CLASSES - 1)
+            for loss in losses:
+                loss.value.backward()
+        gradients.append([p.grad for p in model.parameters()])
+    for whole, parts in zip(*gradients, strict=True):
+        torch.testing.assert_close(whole, parts, rtol=1e-10, atol=1e-14)
 
 
 def test_a_metric_that_nobody_makes_is_named() -> None:

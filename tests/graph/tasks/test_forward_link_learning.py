@@ -144,7 +144,7 @@ def test_a_protocol_selects_all_of_its_values(name: str, protocol: str) -> None:
     expected = dict(PAPER[name])
     if protocol == "fair":
         expected["use_val_edges"] = False
-        expected |= {"normalize": True} if name == "bp" else {}
+        expected |= {"normalize": True, "monitor": "val/loss"} if name == "bp" else {}
     for option, value in expected.items():
         owner: Any = made if hasattr(made, option) else made.model
         assert getattr(owner, option) == value, option
@@ -180,7 +180,9 @@ def test_columns_of_the_result(name: str) -> None:
         metrics = fit(link_task(name, use_val_edges=use_val_edges)).metrics
         results.append(metrics)
         with_val = {f"{metric}_with_val_edges" for metric in plain}
-        assert set(metrics) == {f"val/{m}" for m in plain} | {f"test/{m}" for m in plain | with_val}
+        loss = set() if name in LINK_FORWARD else {"loss"}
+        expected = {f"val/{m}" for m in plain | loss}
+        assert set(metrics) == expected | {f"test/{m}" for m in plain | with_val | loss}
         if depths:
             assert metrics["test/auc"] == metrics[f"test/auc@depth{LAYERS}"]
     for metric in plain:
@@ -231,8 +233,11 @@ def test_training_learns_and_evaluation_repeats_what_it_said(name: str) -> None:
         assert evaluate(made, split)["auc"] == result.metrics[f"{split}/auc"]
     assert 0.0 <= evaluate(made, "train")["auc"] <= 1.0
     last = [row for row in result.history if row["stage"] == made.stages()[-1].name]
-    best = max(row["val/auc"] for row in last if "val/auc" in row)
-    assert result.metrics["val/auc"] == pytest.approx(best, abs=1e-9)
+    (best,) = (row for row in last if row["epoch"] == result.best_epoch)
+    assert result.metrics["val/auc"] == pytest.approx(best["val/auc"], abs=1e-9)
+    wanted = min if made.monitor == "val/loss" else max
+    seen = [row[made.monitor] for row in last if made.monitor in row]
+    assert best[made.monitor] == wanted(seen)
 
 
 def test_candidates_of_each_link_are_pairs_as_others_are() -> None:

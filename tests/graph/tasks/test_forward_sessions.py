@@ -97,9 +97,9 @@ def test_checkpoints_hold_the_states_of_top_down_learners(
     other = make(kind, name)
     other.prepare(torch.device("cpu"))
     other.set_extra_state(zeros)  # before there is a learner
-    assert all(not state.any() for state in other.learner.state()["states"])
+    assert all(not state.any() for state in other.learner().state()["states"])
     made.set_extra_state(zeros)
-    assert all(not state.any() for state in made.learner.state()["states"])
+    assert all(not state.any() for state in made.learner().state()["states"])
 
 
 @every_case

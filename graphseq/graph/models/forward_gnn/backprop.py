@@ -16,20 +16,17 @@ from torch.utils.checkpoint import checkpoint as recompute
 
 from graphseq.graph.adjacency import Adjacency, as_adjacency
 from graphseq.graph.csr import CSR
-from graphseq.graph.models.forward_gnn.local_model import (
-    Learner,
-    LocalLoss,
-    Problem,
-    check_features_of,
-    check_sizes,
-)
+from graphseq.graph.models.forward_gnn.frozen_input import reading
+from graphseq.graph.models.forward_gnn.layer_stack import check_width
+from graphseq.graph.models.forward_gnn.learner import Learner, LocalLoss, Problem
+from graphseq.graph.models.forward_gnn.local_model import NodeLearning
 from graphseq.graph.nn.local_conv import Prepared
 from graphseq.graph.nn.local_convs import Conv, local_conv
 from graphseq.graph.nn.row_view import RowView
 from graphseq.graph.ops.slicing import unit_scale
 
 
-class BackpropGNN(nn.Module):
+class BackpropGNN(NodeLearning):
     """A stack of graph layers, trained end to end.
 
     Args:
@@ -47,6 +44,9 @@ class BackpropGNN(nn.Module):
         - output: ``[N, C]``
     """
 
+    units = (("",),)
+    gives_logits = True
+
     def __init__(
         self,
         in_channels: int,
@@ -59,54 +59,43 @@ class BackpropGNN(nn.Module):
         normalize: bool = True,
         recompute: bool = False,
     ) -> None:
-        super().__init__()
-        check_sizes(
-            "BackpropGNN",
-            in_channels=in_channels,
-            out_channels=out_channels,
+        self.normalize, self.recompute = normalize, recompute
+        super().__init__(
+            in_channels,
+            out_channels,
             hidden_channels=hidden_channels,
             num_layers=num_layers,
+            conv=conv,
+            num_heads=num_heads,
         )
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.hidden_channels, self.num_layers = hidden_channels, num_layers
-        self.conv, self.num_heads = conv, num_heads
-        self.normalize, self.recompute = normalize, recompute
-        widths = [in_channels] + [hidden_channels] * (num_layers - 1) + [out_channels]
-        self.layers = nn.ModuleList(
-            local_conv(conv, low, high, num_heads, last=number == num_layers)
+
+    def _make_layers(self) -> nn.ModuleList:
+        widths = [*self._widths(), self.out_channels]
+        return nn.ModuleList(
+            local_conv(self.conv, low, high, self.num_heads, last=number == self.num_layers)
             for number, (low, high) in enumerate(pairwise(widths), start=1)
         )
 
-    units = (("",),)
-    """One stage, which trains the whole model."""
-
-    monitor = "val/loss"
-    """What chooses the weights; the paper's is the accuracy."""
-
-    max_norm: float | None = None
-    hears_validation, gives_logits = False, True
-
-    def reset_parameters(self) -> None:
-        """Draws all weights anew."""
-        for layer in self.layers:
-            layer.reset_parameters()  # type: ignore[operator]
+    @property
+    def monitor(self) -> str:  # type: ignore[override]
+        """The loss; without normalised rows, as published, the accuracy."""
+        return "val/loss" if self.normalize else "val/acc"
 
     def use_paper_values(self) -> None:
-        """The paper's choices where ours differ."""
-        self.normalize, self.monitor = False, "val/acc"
+        """The paper's choice where ours differs."""
+        self.normalize = False
 
     def prepare(
         self, x: Tensor | CSR, adjacency: Adjacency, row_block: int | None = None
     ) -> Prepared:
         """The first layer's input, to be made once and passed to every call."""
-        check_features_of("BackpropGNN", x, self.in_channels)
-        options: dict[str, Any] = {"way": "factored"}
-        if row_block is not None and isinstance(x, Tensor):
-            options = {"way": "streamed", "row_block": row_block}
+        check_width("BackpropGNN", x, self.in_channels)
+        options = reading(x, True, row_block)
         scale = unit_scale(x) if self.normalize else None
         first: Any = self.layers[0]
         return first.prepare(RowView(adjacency), x, scale, **options)
 
+    @torch.compiler.disable
     def forward(
         self, x: Tensor | CSR, graph: Tensor | Adjacency, prepared: Prepared | None = None
     ) -> Tensor:
@@ -127,31 +116,17 @@ class BackpropGNN(nn.Module):
             h = h / (torch.linalg.vector_norm(h, dim=1, keepdim=True) + 1e-8)
         return layer(view, [layer.prepare(view, h, way="factored")])
 
-    def scores_by_depth(
-        self,
-        x: Tensor | CSR,
-        graph: Tensor | Adjacency,
-        known: Tensor,
-        labels: Tensor,
-        nodes: Tensor,
-    ) -> Tensor:
-        """Logits of some nodes ``[M, 1, C]``; known labels do not enter."""
-        return self(x, graph)[nodes].unsqueeze(1)
+    @torch.no_grad()
+    def predict(self, x: Tensor | CSR, graph: Tensor | Adjacency) -> Tensor:
+        """The likeliest class of every node, int64 ``[N]``."""
+        return self(x, graph).argmax(1)
 
-    def learner(
-        self,
-        x: Tensor | CSR,
-        adjacency: Adjacency,
-        known: Tensor,
-        labels: Tensor,
-        *,
-        rows: Tensor,
-        nodes: Tensor,
-        seed: int = 0,
-        row_block: int | None = None,
-    ) -> Learner:
-        """What teaches this model on one graph with known labels; arguments: :class:`Problem`."""
-        problem = Problem(x, adjacency, known, labels, rows, nodes, seed, row_block)
+    def _by_depth(self, problem: Problem) -> Tensor:
+        prepared = self.prepare(problem.x, problem.adjacency, problem.row_block)
+        logits = self(problem.x, problem.adjacency, prepared)
+        return logits[problem.nodes].unsqueeze(1)  # [M, 1, C]; known labels do not enter
+
+    def _learner(self, problem: Problem) -> Learner:
         return _BackpropLearner(self, problem)
 
 

@@ -8,18 +8,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from graphseq.graph.adjacency import Adjacency, as_adjacency
 from graphseq.graph.csr import CSR
 from graphseq.graph.models.forward_gnn.backprop import BackpropGNN
-from graphseq.graph.models.forward_gnn.local_model import Learner, LocalLoss, check_sizes
+from graphseq.graph.models.forward_gnn.learner import Learner, LocalLoss
+from graphseq.graph.models.forward_gnn.link_model import LinkLearning
 from graphseq.graph.models.forward_gnn.pairs import LinkProblem, PairRows, check_pairs
 from graphseq.graph.nn.local_conv import Prepared
 from graphseq.graph.nn.local_convs import Conv
 
 
-class BackpropLinkGNN(nn.Module):
+class BackpropLinkGNN(LinkLearning):
     """A stack of graph layers and a dot product, trained end to end.
 
     Args:
@@ -36,8 +37,7 @@ class BackpropLinkGNN(nn.Module):
     """
 
     units = (("",),)
-    monitor = "val/auc"
-    max_norm: float | None = None
+    gives_logits = True
 
     def __init__(
         self,
@@ -49,10 +49,13 @@ class BackpropLinkGNN(nn.Module):
         num_heads: int = 4,
         normalize: bool = True,
     ) -> None:
-        super().__init__()
-        check_sizes("BackpropLinkGNN", in_channels=in_channels, hidden_channels=hidden_channels)
-        self.in_channels, self.hidden_channels = in_channels, hidden_channels
-        self.num_layers, self.conv, self.num_heads = num_layers, conv, num_heads
+        super().__init__(
+            in_channels,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers,
+            conv=conv,
+            num_heads=num_heads,
+        )
         self.encoder = BackpropGNN(
             in_channels,
             hidden_channels,
@@ -62,6 +65,11 @@ class BackpropLinkGNN(nn.Module):
             num_heads=num_heads,
             normalize=normalize,
         )
+
+    @property
+    def monitor(self) -> str:  # type: ignore[override]
+        """The loss; without normalised rows, as published, the area under the curve."""
+        return "val/loss" if self.normalize else "val/auc"
 
     @property
     def normalize(self) -> bool:
@@ -91,27 +99,14 @@ class BackpropLinkGNN(nn.Module):
         states = self.encoder(x, adjacency, prepared)  # [N, H]
         return pairs.dots(states[pairs.nodes])  # [B]
 
-    def scores_by_depth(self, x: Tensor | CSR, graph: Tensor | Adjacency, pairs: Tensor) -> Tensor:
-        """Logits ``[B, 1]``."""
-        return self(x, graph, pairs).unsqueeze(1)
+    def _by_depth(
+        self, x: Tensor | CSR, adjacency: Adjacency, pairs: PairRows, row_block: int | None
+    ) -> Tensor:
+        prepared = self.encoder.prepare(x, adjacency, row_block)
+        return self(x, adjacency, pairs, prepared).unsqueeze(1)  # [B, 1]
 
-    def learner(
-        self,
-        x: Tensor | CSR,
-        adjacency: Adjacency,
-        positive: Tensor,
-        negative: Tensor,
-        *,
-        num_positive: int,
-        num_negative: int,
-        pairs: Tensor,
-        row_block: int | None = None,
-    ) -> Learner:
-        """What teaches this model on one graph; arguments: :class:`LinkProblem`."""
-        counts = num_positive, num_negative
-        return _BackpropLinkLearner(
-            self, LinkProblem(x, adjacency, positive, negative, *counts, pairs, row_block)
-        )
+    def _learner(self, problem: LinkProblem) -> Learner:
+        return _BackpropLinkLearner(self, problem)
 
 
 class _BackpropLinkLearner(Learner):

@@ -21,52 +21,27 @@ theta     ``threshold``                    what a goodness is compared with
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphseq.graph.adjacency import Adjacency
-from graphseq.graph.csr import CSR
-from graphseq.graph.models.forward_gnn.local_model import (
+from graphseq.graph.models.forward_gnn.labelings import Labelings, try_all, wrong_labels
+from graphseq.graph.models.forward_gnn.learner import (
     Learner,
     LocalLoss,
-    LocalModel,
     Problem,
     SequentialLearner,
 )
-from graphseq.graph.nn.local_conv import Branches, Mix, Prepared, Stack
+from graphseq.graph.models.forward_gnn.local_model import LocalModel
+from graphseq.graph.nn.local_conv import Mix
 from graphseq.graph.nn.local_convs import Conv
-from graphseq.graph.nn.row_view import RowView
 
 GoodnessLoss = Literal["ff", "symba"]
 
 _OUTPUT_NUMBERS = 2**24  # outputs of a layer kept at a time for all labelings: 64 MiB
-
-
-class Labelings:
-    """Several labelings of one graph at one layer, as :meth:`LocalConv.forward` takes them.
-
-    ``shared`` is what they have in common for the rows of ``view``; ``among`` tells them apart.
-    """
-
-    view: RowView
-    shared: Sequence[Prepared]
-    among: Mix | Stack | Branches
-
-    def goodness(self, layer: Any, which: slice | None = None) -> Tensor:
-        """The goodness of all labelings or, where each is a branch of its own, of some."""
-        among = self.among
-        if which is not None:
-            assert not isinstance(among, Mix)
-            among = among.some(which) if isinstance(among, Stack) else among[which]
-        return layer(self.view, self.shared, among)  # [G, R]
-
-    @abstractmethod
-    def advance(self, layer: Any, following: Any) -> None:
-        """Goes from a layer, which is trained, to the one above it."""
 
 
 class ForwardForwardModel(LocalModel):
@@ -124,30 +99,24 @@ class ForwardForwardModel(LocalModel):
     @abstractmethod
     def labelings(
         self,
-        x: Tensor | CSR,
-        adjacency: Adjacency,
+        problem: Problem,
         labels: Tensor,
         rows: Tensor,
         *,
         training: bool,
-        row_block: int | None = None,
     ) -> Labelings:
-        """Labelings ``[G, N]`` of the graph (-1: unknown) at the first layer, for some rows.
+        """Labelings of the problem's graph at the first layer, for some rows.
 
         Args:
-            x: features ``[N, F]``.
-            adjacency: the graph.
-            labels: int64 ``[G, N]``; all have the same unknown nodes.
+            problem: the graph and its features.
+            labels: int64 ``[G, N]``, -1 where unknown; all have the same unknown nodes.
             rows: nodes whose goodness is asked for ``[R]``.
             training: whether the first labeling is the right one, to learn from.
-            row_block: see :class:`~graphseq.graph.models.forward_gnn.local_model.Problem`.
         """
 
-    def _by_depth(
-        self, x: Tensor | CSR, adjacency: Adjacency, known: Tensor, labels: Tensor, nodes: Tensor
-    ) -> Tensor:
-        tried = try_all(adjacency.num_nodes, known, labels, nodes, self.out_channels)
-        inputs = self.labelings(x, adjacency, tried, nodes, training=False)
+    def _by_depth(self, problem: Problem) -> Tensor:
+        tried = try_all(problem, self.out_channels)
+        inputs = self.labelings(problem, tried, problem.nodes, training=False)
         depths = []
         for number, layer in enumerate(self.layers):
             if number:
@@ -157,31 +126,6 @@ class ForwardForwardModel(LocalModel):
 
     def _learner(self, problem: Problem) -> Learner:
         return _ForwardForwardLearner(self, problem)
-
-
-def try_all(
-    num_nodes: int, known: Tensor, labels: Tensor, nodes: Tensor, num_classes: int
-) -> Tensor:
-    """For each class a labeling in which all ``nodes`` have it, int64 ``[C, N]``; -1: unknown."""
-    tried = torch.full((num_classes, num_nodes), -1, dtype=torch.int64, device=known.device)
-    tried[:, known] = labels
-    tried[:, nodes] = torch.arange(num_classes, device=known.device).unsqueeze(1)
-    return tried
-
-
-def wrong_labels(labels: Tensor, num_classes: int, num_wrong: int, seed: int) -> Tensor:
-    """For each node different wrong classes in random order, int64 ``[num_wrong, K]``.
-
-    Args:
-        labels: the right ones ``[K]``.
-        num_classes: C.
-        num_wrong: at most C - 1.
-        seed: of the draw.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    draws = torch.rand(labels.numel(), num_classes - 1, generator=generator)
-    others = draws.argsort(1)[:, :num_wrong].to(labels.device)  # 0 .. C - 2
-    return (others + (others >= labels.unsqueeze(1))).t().contiguous()
 
 
 class _ForwardForwardLearner(SequentialLearner):
@@ -199,21 +143,10 @@ class _ForwardForwardLearner(SequentialLearner):
 
     def start(self, model: Any) -> None:
         problem = self.problem
-        x, adjacency = problem.x, problem.adjacency
         nodes, _ = problem.learned
-        tried = try_all(
-            adjacency.num_nodes,
-            problem.known,
-            problem.labels,
-            problem.nodes,
-            self.model.out_channels,
-        )
-        self.train = self.model.labelings(
-            x, adjacency, self.train_labels, nodes, training=True, row_block=problem.row_block
-        )
-        self.val = self.model.labelings(
-            x, adjacency, tried, problem.nodes, training=False, row_block=problem.row_block
-        )
+        tried = try_all(problem, self.model.out_channels)
+        self.train = self.model.labelings(problem, self.train_labels, nodes, training=True)
+        self.val = self.model.labelings(problem, tried, problem.nodes, training=False)
         self.below: Tensor | float = 0.0
 
     @torch.no_grad()
@@ -226,7 +159,7 @@ class _ForwardForwardLearner(SequentialLearner):
     def losses(self, model: Any, stage: int) -> Iterator[LocalLoss]:
         self.enter(model, stage)
         layer, unit = model.layers[stage], f"layers.{stage}"
-        if stage == 0 or isinstance(self.train.among, Mix):  # most of the work is shared
+        if isinstance(self.train.among, Mix):  # outputs are never kept
             goodness = self.train.goodness(layer)  # [K + 1, R]
             yield LocalLoss(self._loss(goodness[0], goodness[1:]), unit)
             return
@@ -247,9 +180,10 @@ class _ForwardForwardLearner(SequentialLearner):
 
     @property
     def _at_once(self) -> int:
-        """How many outputs ``[R, H]`` to have at a time: as many on every rank."""
-        rows = self.problem.known.numel() * self.model.hidden_channels
-        return max(1, _OUTPUT_NUMBERS // max(1, rows))
+        """How many outputs to have at a time: as many on every rank."""
+        problem, layer = self.problem, self.model.layers[0]
+        size = problem.known.numel() if layer.linear else problem.adjacency.num_nodes
+        return max(1, _OUTPUT_NUMBERS // (size * self.model.hidden_channels))
 
     def _loss(self, right: Tensor | None, wrong: Tensor, count: int | None = None) -> Tensor:
         """Per row; a part of it, where ``wrong`` holds some of ``count`` labelings."""

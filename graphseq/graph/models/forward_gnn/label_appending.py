@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphseq.graph.adjacency import Adjacency
-from graphseq.graph.csr import CSR
-from graphseq.graph.models.forward_gnn.forward_forward import ForwardForwardModel, Labelings
+from graphseq.graph.models.forward_gnn.forward_forward import ForwardForwardModel
+from graphseq.graph.models.forward_gnn.frozen_input import reading
+from graphseq.graph.models.forward_gnn.labelings import Labelings
+from graphseq.graph.models.forward_gnn.learner import Problem
 from graphseq.graph.nn.local_conv import Branches, LocalConv, Mix, Prepared
 from graphseq.graph.nn.row_view import RowView
 from graphseq.graph.ops.slicing import square_norms, unit_scale
@@ -51,16 +52,9 @@ class LabelAppendingGNN(ForwardForwardModel):
         return [widths[0] + self.out_channels, *widths[1:]]
 
     def labelings(
-        self,
-        x: Tensor | CSR,
-        adjacency: Adjacency,
-        labels: Tensor,
-        rows: Tensor,
-        *,
-        training: bool,
-        row_block: int | None = None,
+        self, problem: Problem, labels: Tensor, rows: Tensor, *, training: bool
     ) -> Labelings:
-        return _Appended(self, x, adjacency, labels, rows, row_block)
+        return _Appended(self, problem, labels, rows)
 
 
 class _Appended(Labelings):
@@ -69,14 +63,13 @@ class _Appended(Labelings):
     def __init__(
         self,
         model: LabelAppendingGNN,
-        x: Tensor | CSR,
-        adjacency: Adjacency,
+        problem: Problem,
         labels: Tensor,
         rows: Tensor,
-        row_block: int | None,
     ) -> None:
+        x, adjacency = problem.x, problem.adjacency
         self.view, self.all_rows = RowView(adjacency, rows), RowView(adjacency)
-        self.x, self.width, self.row_block = x, int(x.shape[1]), row_block
+        self.x, self.width, self.row_block = x, model.in_channels, problem.row_block
         layer: Any = model.layers[0]
         dtype = layer.bias.dtype
         classes, known = model.out_channels, labels[0] >= 0
@@ -92,9 +85,7 @@ class _Appended(Labelings):
         self.among = self._mix(layer) if layer.linear else self._branches(layer, self.view)
 
     def _features(self, layer: Any, view: RowView, once: bool = False) -> Prepared:
-        options: dict[str, Any] = {"way": "factored"} if once else {}
-        if self.row_block is not None and isinstance(self.x, Tensor):
-            options = {"way": "streamed", "row_block": self.row_block}
+        options = reading(self.x, once, self.row_block)
         return layer.prepare(view, self.x, self.scale, **options)
 
     def _mix(self, layer: LocalConv) -> Mix:
@@ -126,5 +117,4 @@ class _Appended(Labelings):
         rows = self.view.rows
         assert rows is not None
         self.shared = []
-        branches = [(self.view, [following.at(part, rows)]) for part in self.states]
-        self.among = following.stacked(branches)
+        self.among = following.branches([self.view] * len(self.states), self.states, rows)

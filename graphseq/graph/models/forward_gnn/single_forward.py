@@ -35,23 +35,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphseq.graph.adjacency import Adjacency
-from graphseq.graph.csr import CSR
 from graphseq.graph.models.forward_gnn.class_nodes import (
     class_logits,
     class_view,
     join_class_nodes,
 )
-from graphseq.graph.models.forward_gnn.local_model import (
+from graphseq.graph.models.forward_gnn.frozen_input import FrozenInput
+from graphseq.graph.models.forward_gnn.learner import (
     Learner,
     LocalLoss,
-    LocalModel,
     Problem,
     SequentialLearner,
 )
+from graphseq.graph.models.forward_gnn.local_model import LocalModel
 from graphseq.graph.nn.local_conv import Prepared
 from graphseq.graph.nn.local_convs import Conv
-from graphseq.graph.nn.row_view import RowView
-from graphseq.graph.ops.slicing import unit_scale
 
 
 class ForwardGNN(LocalModel):
@@ -106,20 +104,28 @@ class ForwardGNN(LocalModel):
             num_heads=num_heads,
         )
         if not temperature > 0:
-            raise ValueError(f"ForwardGNN: temperature is {temperature}; pass a number above 0")
+            name = type(self).__name__
+            raise ValueError(f"{name}: temperature is {temperature}; pass a number above 0")
         self.temperature = temperature
         self.class_features: Tensor
         self.register_buffer("class_features", torch.randn(out_channels, in_channels))
 
-    def _by_depth(
-        self, x: Tensor | CSR, adjacency: Adjacency, known: Tensor, labels: Tensor, nodes: Tensor
-    ) -> Tensor:
-        graph = join_class_nodes(adjacency, known, labels, self.out_channels)
-        frozen = FrozenInput(graph, x, self.class_features)
-        view, depths = class_view(graph, nodes, self.out_channels), []
+    def join(self, problem: Problem) -> Adjacency:
+        """The problem's graph with the class nodes of the known labels."""
+        known, labels = problem.known, problem.labels
+        return join_class_nodes(problem.adjacency, known, labels, self.out_channels)
+
+    def frozen(self, problem: Problem, graph: Adjacency) -> FrozenInput:
+        """The first layer's input: features of nodes and class nodes."""
+        return FrozenInput(graph, [problem.x, self.class_features], problem.row_block)
+
+    def _by_depth(self, problem: Problem) -> Tensor:
+        graph = self.join(problem)
+        frozen = self.frozen(problem, graph)
+        view, depths = class_view(graph, problem.nodes, self.out_channels), []
         for number, layer in enumerate(self.layers):
             if number:
-                frozen.advance(self.layers[number - 1])
+                frozen.advance(self.layers[number - 1], layer)
             states = layer(view, frozen.parts(layer, view, once=True))  # [M + C, H]
             depths.append(class_logits(states, self.out_channels, self.temperature).softmax(1))
         return torch.stack(depths, dim=1).cumsum(1)  # [M, L, C]
@@ -128,101 +134,45 @@ class ForwardGNN(LocalModel):
         return _SingleForwardLearner(self, problem)
 
 
-class FrozenInput:
-    """The constant input of one layer after the other on a graph with class nodes.
-
-    Args:
-        graph: the graph of N + C nodes.
-        x: features of the first N ``[N, F]``.
-        class_features: features of the others ``[C, F]``.
-        row_block: see :class:`~graphseq.graph.models.forward_gnn.local_model.Problem`.
-    """
-
-    def __init__(
-        self,
-        graph: Adjacency,
-        x: Tensor | CSR,
-        class_features: Tensor,
-        row_block: int | None = None,
-    ) -> None:
-        self.graph, self.x, self.class_features = graph, x, class_features
-        self.row_block = row_block
-        self.whole: list[Prepared] | None = None  # of all rows, above the first layer
-
-    def parts(self, layer: Any, view: RowView, once: bool = False) -> list[Prepared]:
-        """What ``layer`` needs for the rows of a view; ``once``: nothing to be kept for reuse."""
-        if self.whole is not None:
-            rows = view.rows
-            return self.whole if rows is None else [layer.at(part, rows) for part in self.whole]
-        x, drawn = self.x, self.class_features
-        options: dict[str, Any] = {"way": "factored"} if once else {}
-        if self.row_block is not None and isinstance(x, Tensor):
-            options = {"way": "streamed", "row_block": self.row_block}
-        return [
-            layer.prepare(view, x, unit_scale(x), **options),
-            layer.prepare(view, drawn, unit_scale(drawn), node=x.shape[0]),
-        ]
-
-    def plain(self, layer: Any, view: RowView) -> list[Prepared]:
-        """What the first layer would need of features that are not brought to length 1."""
-        return [
-            layer.prepare(view, self.x, way="factored"),
-            layer.prepare(view, self.class_features, node=self.x.shape[0]),
-        ]
-
-    @torch.no_grad()
-    def advance(self, layer: Any) -> None:
-        """Puts the output of ``layer``, all rows, in the place of its input."""
-        view = RowView(self.graph)
-        parts = self.parts(layer, view, once=True)
-        self.whole = None  # freed before the next comes
-        states = layer(view, parts)  # [N + C, H]
-        del parts
-        self.whole = [layer.prepare(view, states, unit_scale(states))]
-
-
 class _SingleForwardLearner(SequentialLearner):
     """Keeps the prepared rows of the layer that trains, and what the layers below it say."""
 
     def __init__(self, model: ForwardGNN, problem: Problem) -> None:
-        self.problem, self.class_features = problem, model.class_features
-        self.classes, self.temperature = model.out_channels, model.temperature
-        graph = join_class_nodes(problem.adjacency, problem.known, problem.labels, self.classes)
-        self.graph = graph
+        self.model, self.problem = model, problem
+        self.graph = model.join(problem)
         nodes, self.y = problem.learned
         self.train_parts: list[Prepared] = []
         self.val_parts: list[Prepared] = []
-        self.train_view = class_view(graph, nodes, self.classes)
-        self.val_view = class_view(graph, problem.nodes, self.classes)
+        self.train_view = class_view(self.graph, nodes, model.out_channels)
+        self.val_view = class_view(self.graph, problem.nodes, model.out_channels)
 
     def start(self, model: Any) -> None:
-        problem = self.problem
-        drawn: Any = self.class_features
-        self.frozen = FrozenInput(self.graph, problem.x, drawn, problem.row_block)
+        self.frozen = self.model.frozen(self.problem, self.graph)
         self.below: Tensor | float = 0.0
         self._prepare(model.layers[0])
 
     def advance(self, model: Any, number: int) -> None:
-        layer = model.layers[number]
+        layer, following = model.layers[number], model.layers[number + 1]
         self.below = self.below + self._chances(layer)
         self.train_parts, self.val_parts = [], []  # freed before the next come
-        self.frozen.advance(layer)
-        self._prepare(model.layers[number + 1])
+        self.frozen.advance(layer, following)
+        self._prepare(following)
 
     def _prepare(self, layer: Any) -> None:
         self.train_parts = self.frozen.parts(layer, self.train_view)
         self.val_parts = self.frozen.parts(layer, self.val_view)
 
+    def _logits(self, states: Tensor) -> Tensor:
+        return class_logits(states, self.model.out_channels, self.model.temperature)
+
     @torch.no_grad()
     def _chances(self, layer: Any) -> Tensor:
-        states = layer(self.val_view, self.val_parts)
-        return class_logits(states, self.classes, self.temperature).softmax(1)  # [M, C]
+        return self._logits(layer(self.val_view, self.val_parts)).softmax(1)  # [M, C]
 
     def losses(self, model: Any, stage: int) -> Iterator[LocalLoss]:
         self.enter(model, stage)
         states = model.layers[stage](self.train_view, self.train_parts)  # [R + C, H]
-        logits = class_logits(states, self.classes, self.temperature)  # [R, C]
-        per_row = F.cross_entropy(logits, self.y, reduction="none")
+        per_row = F.cross_entropy(self._logits(states), self.y, reduction="none")
         yield LocalLoss(per_row, f"layers.{stage}")
 
     def scores(self, model: Any, stage: int) -> Tensor:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from graphseq.graph.adjacency import Adjacency
 from graphseq.graph.csr import CSR
-from graphseq.graph.models.forward_gnn.links import FrozenFeatures, LocalLinkModel
-from graphseq.graph.models.forward_gnn.local_model import Learner, LocalLoss
+from graphseq.graph.models.forward_gnn.frozen_input import FrozenInput
+from graphseq.graph.models.forward_gnn.learner import Learner, LocalLoss
+from graphseq.graph.models.forward_gnn.link_model import LocalLinkModel
 from graphseq.graph.models.forward_gnn.pairs import LinkProblem, PairRows
 from graphseq.graph.models.forward_gnn.top_down import (
     NUM_STEPS,
@@ -40,6 +41,8 @@ class TopDownLinkGNN(LocalLinkModel):
         as :class:`ForwardLinkGNN`
     """
 
+    weight_decay = 0.0
+
     @property
     def lower_widths(self) -> list[int]:
         """For each layer, the width of the lower half of its input."""
@@ -62,8 +65,8 @@ class TopDownLinkGNN(LocalLinkModel):
     ) -> TopDownStates:
         """No states yet, and the features as the first layer sees them."""
         view = RowView(adjacency)
-        bottom = FrozenFeatures(adjacency, x, row_block).part(self.layers[0], view, once)
-        return TopDownStates(view, [bottom], None, self.lower_widths)
+        bottom = FrozenInput(adjacency, [x], row_block).parts(self.layers[0], view, once)
+        return TopDownStates(view, bottom, None, self.lower_widths)
 
     @torch.no_grad()
     def run(self, kept: TopDownStates, layers: Any, pairs: PairRows) -> Tensor:
@@ -78,8 +81,11 @@ class TopDownLinkGNN(LocalLinkModel):
                 total = total + torch.stack(chances).mean(0)
         return total / (1 if constant else NUM_STEPS - SKIPPED)
 
-    def _by_depth(self, x: Tensor | CSR, adjacency: Adjacency, pairs: PairRows) -> Tensor:
-        return self.run(self.states(x, adjacency, once=True), self.layers, pairs).unsqueeze(1)
+    def _by_depth(
+        self, x: Tensor | CSR, adjacency: Adjacency, pairs: PairRows, row_block: int | None
+    ) -> Tensor:
+        kept = self.states(x, adjacency, row_block, once=True)
+        return self.run(kept, self.layers, pairs).unsqueeze(1)  # [B, 1]
 
     def _learner(self, problem: LinkProblem) -> Learner:
         return _TopDownLinkLearner(self, problem)

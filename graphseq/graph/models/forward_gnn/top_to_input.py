@@ -32,11 +32,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphseq.graph.adjacency import Adjacency
-from graphseq.graph.csr import CSR
-from graphseq.graph.models.forward_gnn.class_nodes import class_logits, join_class_nodes
-from graphseq.graph.models.forward_gnn.local_model import Learner, LocalLoss, Problem
-from graphseq.graph.models.forward_gnn.single_forward import ForwardGNN, FrozenInput
+from graphseq.graph.models.forward_gnn.class_nodes import class_logits
+from graphseq.graph.models.forward_gnn.learner import Learner, LocalLoss, Problem
+from graphseq.graph.models.forward_gnn.single_forward import ForwardGNN
 from graphseq.graph.models.forward_gnn.top_down import (
     NUM_STEPS,
     SKIPPED,
@@ -105,32 +103,22 @@ class TopToInputGNN(ForwardGNN):
     def units(self) -> Sequence[tuple[str, ...]]:
         return [tuple(f"layers.{number}" for number in range(self.num_layers))]
 
-    def _by_depth(
-        self, x: Tensor | CSR, adjacency: Adjacency, known: Tensor, labels: Tensor, nodes: Tensor
-    ) -> Tensor:
-        states = _states(self, x, adjacency, known, labels, once=True)
-        return _classify(self, states, self.layers, nodes).unsqueeze(1)  # [M, 1, C]
+    def _by_depth(self, problem: Problem) -> Tensor:
+        kept = self.states(problem, once=True)
+        return _classify(self, kept, self.layers, problem.nodes).unsqueeze(1)  # [M, 1, C]
+
+    def states(self, problem: Problem, once: bool = False) -> TopDownStates:
+        """No states yet, and the two constants that stand below and above them."""
+        graph, last = self.join(problem), self.layers[-1]
+        view = RowView(graph)
+        bottom = self.frozen(problem, graph).parts(self.layers[0], view, once)
+        size, dtype = problem.adjacency.num_nodes, self.class_features.dtype
+        rows = label_rows(size, problem.known, problem.labels, self.out_channels, dtype)
+        top = last.prepare(view, rows, unit_scale(rows))  # type: ignore[operator]
+        return TopDownStates(view, bottom, top, self.lower_widths)
 
     def _learner(self, problem: Problem) -> Learner:
         return _TopToInputLearner(self, problem)
-
-
-def _states(
-    model: TopToInputGNN,
-    x: Tensor | CSR,
-    adjacency: Adjacency,
-    known: Tensor,
-    labels: Tensor,
-    row_block: int | None = None,
-    once: bool = False,
-) -> TopDownStates:
-    graph = join_class_nodes(adjacency, known, labels, model.out_channels)
-    view, last = RowView(graph), model.layers[-1]
-    drawn: Any = model.class_features
-    bottom = FrozenInput(graph, x, drawn, row_block).parts(model.layers[0], view, once)
-    rows = label_rows(adjacency.num_nodes, known, labels, model.out_channels, drawn.dtype)
-    top = last.prepare(view, rows, unit_scale(rows))  # type: ignore[operator]
-    return TopDownStates(view, bottom, top, model.lower_widths)
 
 
 def label_rows(
@@ -180,14 +168,7 @@ class _TopToInputLearner(Learner):
     def __init__(self, model: TopToInputGNN, problem: Problem) -> None:
         self.model, self.nodes = model, problem.nodes
         self.rows, self.y = problem.learned
-        self.states = _states(
-            model,
-            problem.x,
-            problem.adjacency,
-            problem.known,
-            problem.labels,
-            problem.row_block,
-        )
+        self.states = model.states(problem)
 
     def losses(self, model: Any, stage: int) -> Iterator[LocalLoss]:
         states = self.states

@@ -27,11 +27,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphseq.graph.adjacency import Adjacency
-from graphseq.graph.csr import CSR
-from graphseq.graph.models.forward_gnn.class_nodes import class_logits, join_class_nodes
-from graphseq.graph.models.forward_gnn.local_model import Learner, LocalLoss, Problem
-from graphseq.graph.models.forward_gnn.single_forward import ForwardGNN, FrozenInput
+from graphseq.graph.models.forward_gnn.class_nodes import class_logits
+from graphseq.graph.models.forward_gnn.learner import Learner, LocalLoss, Problem
+from graphseq.graph.models.forward_gnn.single_forward import ForwardGNN
 from graphseq.graph.nn.local_conv import Prepared
 from graphseq.graph.nn.local_convs import Conv
 from graphseq.graph.nn.row_view import RowView
@@ -95,24 +93,14 @@ class TopToLossGNN(ForwardGNN):
     def units(self) -> Sequence[tuple[str, ...]]:
         return [tuple(f"layers.{number}" for number in range(self.num_layers))]
 
-    def _by_depth(
-        self, x: Tensor | CSR, adjacency: Adjacency, known: Tensor, labels: Tensor, nodes: Tensor
-    ) -> Tensor:
-        bottom = self.bottom(x, adjacency, known, labels, once=True)
-        return bottom.classify(self, self.layers, nodes).unsqueeze(1)  # [M, 1, C]
+    def _by_depth(self, problem: Problem) -> Tensor:
+        bottom = self.bottom(problem, once=True)
+        return bottom.classify(self, self.layers, problem.nodes).unsqueeze(1)  # [M, 1, C]
 
-    def bottom(
-        self,
-        x: Tensor | CSR,
-        adjacency: Adjacency,
-        known: Tensor,
-        labels: Tensor,
-        row_block: int | None = None,
-        once: bool = False,
-    ) -> "_Bottom":
+    def bottom(self, problem: Problem, once: bool = False) -> "_Bottom":
         """The graph with its class nodes, and what the first layer needs of the features."""
-        graph = join_class_nodes(adjacency, known, labels, self.out_channels)
-        frozen, view = FrozenInput(graph, x, self.class_features, row_block), RowView(graph)
+        graph = self.join(problem)
+        frozen, view = self.frozen(problem, graph), RowView(graph)
         plain = frozen.plain(self.layers[0], view) if self.bottom_up == "paper" else None
         return _Bottom(view, frozen.parts(self.layers[0], view, once), plain)
 
@@ -167,9 +155,7 @@ class _TopToLossLearner(Learner):
     def __init__(self, model: TopToLossGNN, problem: Problem) -> None:
         self.model, self.nodes = model, problem.nodes
         self.rows, self.y = problem.learned
-        self.bottom = model.bottom(
-            problem.x, problem.adjacency, problem.known, problem.labels, problem.row_block
-        )
+        self.bottom = model.bottom(problem)
         self.states: list[Tensor] = []
 
     def _inputs(self, layers: Any) -> Iterator[Sequence[Prepared]]:

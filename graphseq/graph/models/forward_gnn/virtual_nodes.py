@@ -19,14 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphseq.graph.adjacency import Adjacency
 from graphseq.graph.csr import CSR
 from graphseq.graph.models.forward_gnn.class_nodes import join_class_nodes
-from graphseq.graph.models.forward_gnn.forward_forward import (
-    ForwardForwardModel,
-    GoodnessLoss,
-    Labelings,
-)
+from graphseq.graph.models.forward_gnn.forward_forward import ForwardForwardModel, GoodnessLoss
+from graphseq.graph.models.forward_gnn.frozen_input import reading
+from graphseq.graph.models.forward_gnn.labelings import Labelings
+from graphseq.graph.models.forward_gnn.learner import Problem
 from graphseq.graph.nn.local_conv import LocalConv, Mix, Prepared
 from graphseq.graph.nn.local_convs import Conv
 from graphseq.graph.nn.row_view import RowView
@@ -81,16 +79,9 @@ class VirtualNodeGNN(ForwardForwardModel):
         self.register_buffer("class_features", torch.randn(out_channels, in_channels))
 
     def labelings(
-        self,
-        x: Tensor | CSR,
-        adjacency: Adjacency,
-        labels: Tensor,
-        rows: Tensor,
-        *,
-        training: bool,
-        row_block: int | None = None,
+        self, problem: Problem, labels: Tensor, rows: Tensor, *, training: bool
     ) -> Labelings:
-        return _Joined(self, x, adjacency, labels, rows, training, row_block)
+        return _Joined(self, problem, labels, rows, training)
 
 
 class _Joined(Labelings):
@@ -99,31 +90,29 @@ class _Joined(Labelings):
     def __init__(
         self,
         model: VirtualNodeGNN,
-        x: Tensor | CSR,
-        adjacency: Adjacency,
+        problem: Problem,
         labels: Tensor,
         rows: Tensor,
         follow: bool,
-        row_block: int | None,
     ) -> None:
         known = (labels[0] >= 0).nonzero()[:, 0]
         self.graphs = [
-            join_class_nodes(adjacency, known, own[known], model.out_channels) for own in labels
+            join_class_nodes(problem.adjacency, known, own[known], model.out_channels)
+            for own in labels
         ]
         self.views = [RowView(graph, rows) for graph in self.graphs]
         self.view = self.views[0]
-        self.follow, self.row_block, self.classes = follow, row_block, model.out_channels
+        self.follow, self.classes = follow, model.out_channels
+        self.row_block = problem.row_block
         drawn: Any = model.class_features
-        self.features: tuple[Tensor | CSR, Tensor] | None = (x, drawn)
+        self.features: tuple[Tensor | CSR, Tensor] | None = (problem.x, drawn)
         self._share(model.layers[0])
 
     def _share(self, layer: Any) -> None:
         """One set of features for all graphs: nodes in common, class nodes by mixtures."""
         assert self.features is not None
         nodes, classes = self.features
-        options: dict[str, Any] = {}
-        if self.row_block is not None and isinstance(nodes, Tensor):
-            options = {"way": "streamed", "row_block": self.row_block}
+        options = reading(nodes, False, self.row_block)
         self.shared = [layer.prepare(self.view, nodes, unit_scale(nodes), **options)]
         if layer.linear:
             self.among = self._mix(layer, classes)
@@ -151,6 +140,7 @@ class _Joined(Labelings):
         del inputs
         if self.follow:
             self.features = (states[0][: -self.classes], states[0][-self.classes :])
+            self.row_block = None  # states are in memory
             self._share(following)
             return
         self.features, self.shared = None, []
@@ -160,11 +150,7 @@ class _Joined(Labelings):
         ]
         rows = self.view.rows
         assert rows is not None
-        branches = [
-            (view, [following.at(part, rows)])
-            for view, part in zip(self.views, self.whole, strict=True)
-        ]
-        self.among = following.stacked(branches)
+        self.among = following.branches(self.views, self.whole, rows)
 
     def _whole(self, layer: Any, number: int) -> list[Prepared]:
         """The input of all nodes and class nodes in one of the graphs."""
@@ -173,7 +159,8 @@ class _Joined(Labelings):
         nodes, classes = self.features
         view = RowView(self.graphs[number])
         first = int(nodes.shape[0])
+        options = reading(nodes, True, self.row_block)
         return [
-            layer.prepare(view, nodes, unit_scale(nodes), way="factored"),
+            layer.prepare(view, nodes, unit_scale(nodes), **options),
             layer.prepare(view, classes, unit_scale(classes), node=first),
         ]
