@@ -11,9 +11,10 @@ from graphseq import NCN
 from graphseq.cli import link_scores
 from graphseq.cli.link_scores import score_pairs
 from graphseq.graph.adjacency import Adjacency
-from graphseq.graph.data import links_from_arrays
+from graphseq.graph.data import LinkData, links_from_arrays
+from graphseq.graph.models import BackpropLinkGNN, ForwardLinkGNN, TopDownLinkGNN
 from graphseq.graph.ops import LinkRemoval, is_edge
-from graphseq.graph.tasks import LinkPrediction
+from graphseq.graph.tasks import ForwardLinkLearning, LinkPrediction
 
 RING = torch.tensor([(i, (i + step) % 40) for i in range(40) for step in (1, 2)]).t()
 
@@ -88,3 +89,34 @@ def test_a_link_that_is_listed_twice_is_hidden_whole() -> None:
         graph = LinkRemoval(RING[:, 1:], 40).adjacency
         expected = task.model(data.x, graph, pair).sigmoid()
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("kind", [ForwardLinkGNN, TopDownLinkGNN, BackpropLinkGNN])
+@pytest.mark.parametrize("row_block", [None, 7])
+def test_forward_learning_scores_all_pairs_with_the_training_links(
+    kind: Any, row_block: int | None
+) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(40, 6)
+    apart = torch.stack([torch.arange(40), (torch.arange(40) + 20) % 40])
+    data = LinkData(
+        x=x,
+        num_nodes=40,
+        train=RING[:, 8:],
+        train_negative=apart[:, :20],
+        val=RING[:, :4],
+        val_negative=apart[:, :4],
+        test=RING[:, 4:8],
+        test_negative=apart[:, 4:8],
+        metric="auc",
+    )
+    task = ForwardLinkLearning(kind(6, hidden_channels=8), data, row_block=row_block).eval()
+    pairs = torch.tensor([[0, 0, 5, 11, 3], [1, 20, 6, 10, 3]])
+    found, known = score_pairs(task, pairs, "cpu")
+    assert known.tolist() == [True, False, True, True, False]  # the first is one of validation
+    with torch.no_grad():
+        expected = task.model(x, LinkRemoval(data.train, 40).adjacency, pairs)
+    if kind is BackpropLinkGNN:  # the others answer with probabilities
+        expected = expected.sigmoid()
+    torch.testing.assert_close(found, expected)
+    assert ((found > 0) & (found < 1)).all()

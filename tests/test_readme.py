@@ -66,6 +66,16 @@ def test_link_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_forward_learning_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = executed(SNIPPETS[2])
+    assert names["result"].metrics["test/acc@depth3"] > 0.85
+    assert names["classes"].shape == names["data"].test.shape
+    right = names["classes"] == names["data"].y[names["data"].test]
+    assert float(right.float().mean()) == pytest.approx(names["result"].metrics["test/acc"])
+    assert list(tmp_path.iterdir()) == []
+
+
 def executed(snippet: str) -> dict[str, Any]:
     """The names that an example leaves behind; it has at most ten lines."""
     assert len([line for line in snippet.splitlines() if line.strip()]) <= 10

@@ -18,7 +18,7 @@ from graphseq.graph.models import BackpropGNN, ForwardGNN
 from graphseq.graph.tasks import ForwardLearning
 
 NODES, FEATURES, NEIGHBORS, CLASSES = 200_000, 128, 10, 7
-DEPTHS = (2, 8, 32)
+DEPTHS = (1, 2, 4, 8, 16, 32)
 REFERENCES = ("backprop", "backprop recompute")
 
 

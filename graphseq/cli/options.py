@@ -80,7 +80,8 @@ class Predict:
     out: Path = Path("scores.csv")
     """Where to write source, target, probability, known: 1 if the pair is a link already. The
     probability of such a pair is that without its own link, which the model is not shown, as in
-    training; with more than 100 of them, they are hidden in at least 100 groups."""
+    training; with more than 100 of them, they are hidden in at least 100 groups. Runs of forward
+    learning, which hides no link in training, score all pairs with the training links shown."""
     features: Path | None = None
     """One line of numbers per node, where an edge list is trained on: line 1 for id 0, and so on.
     Without it the nodes are the ids in the edge list, whatever these are."""

@@ -13,7 +13,7 @@ from graphseq.cli.own_run import OwnGraph, is_own, own_folder, places, train
 from graphseq.files import atomic_write_text
 from graphseq.graph.data.id_tables import read_id_table
 from graphseq.graph.data.node_ids import NodeIds
-from graphseq.graph.tasks import LinkPrediction
+from graphseq.graph.tasks import ForwardLinkLearning, LinkPrediction
 from graphseq.training.task import Task
 
 ROWS = 1 << 16
@@ -61,17 +61,17 @@ def predict(source: Path, options: Predict, command: str) -> Path:
     return options.out
 
 
-def _restored(folder: Path, options: Predict) -> LinkPrediction:
+def _restored(folder: Path, options: Predict) -> LinkPrediction | ForwardLinkLearning:
     """The trained task, with the folder's own links where it has some."""
     from graphseq.training.replay import experiment_of, finished_seeds, restore
 
     experiment = experiment_of(folder, options.experiment)
     seed = min(finished_seeds(folder)) if options.seed is None else options.seed
     task: Task = restore(folder, experiment, seed, places(folder, options.features)).eval()
-    if not isinstance(task, LinkPrediction):
+    if not isinstance(task, LinkPrediction | ForwardLinkLearning):
         raise ValueError(
             f"predict: {folder} is a run of {type(task).__name__}; pairs are scored by runs of "
-            "link prediction, such as ncn_cora"
+            "link prediction, such as ncn_cora or forward_link_ce_cora_ml"
         )
     return task
 

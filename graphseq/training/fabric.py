@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.optim import Optimizer
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -98,19 +99,25 @@ def _data_parallel() -> "DDPStrategy":
 
 
 def _autocast(precision: str, device: str) -> "list[Precision]":
-    """Fabric's mixed precision, but inputs keep their dtype until an operation wants less.
+    """Fabric's mixed precision, with two differences.
 
-    Fabric rounds every float input of a unit to half precision, and with it coordinates and time
-    stamps that no matrix product ever touches.
+    Inputs keep their dtype until an operation wants less: Fabric rounds every float input of a unit
+    to half precision, and with it coordinates and time stamps that no matrix product ever touches.
+    Gradients of fused optimizers can be clipped: Fabric refuses to unscale what the optimizer would
+    unscale itself, but torch's scaler keeps track and tells the optimizer that it is done.
     """
     if not precision.endswith("-mixed"):
         return []
     from lightning_fabric.plugins import MixedPrecision
 
     class Autocast(MixedPrecision):
-        """Mixed precision that hands inputs on as they are."""
+        """Mixed precision that hands inputs on as they are and unscales for every optimizer."""
 
         def convert_input(self, data: Any) -> Any:
             return data
+
+        def unscale_gradients(self, optimizer: Optimizer) -> None:
+            if self.scaler is not None:
+                self.scaler.unscale_(optimizer)
 
     return [Autocast(precision, device)]  # type: ignore[arg-type]

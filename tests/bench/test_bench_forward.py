@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from graphseq.bench import forward, forward_memory
-from graphseq.bench.forward_reference import PlainNodes
+from graphseq.bench.forward_reference import PlainNodes, PlainSF
 from graphseq.bench.forward_reference_top import PlainT2I
 from graphseq.bench.memory import peak_megabytes
+from graphseq.bench.timing import Row
 from graphseq.graph.csr import CSR
 from graphseq.graph.data import NodeData
 
@@ -33,9 +34,40 @@ def test_rows(case: str) -> None:
     assert [row["reference"] for row in rows] == ["paper", "strong"]
     depth = 2 if case == "t2i" else 4
     for row in rows:
-        assert (row["op"], row["case"]) == (case, f"Cora_ML shape gcn depth {depth}")
+        assert (row["op"], row["case"]) == (
+            case,
+            f"Cora_ML shape gcn depth {depth}, 100 cycles a layer",
+        )
         assert row["ratio"] == pytest.approx(row["reference_ms"] / row["ours_ms"])
         assert row["max_error"] < forward.TOLERANCE
+
+
+def test_a_run_is_what_is_made_once_and_a_hundred_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One side prepares for a second and then steps in no time, the other one does the opposite."""
+    now = [0.0]
+    monkeypatch.setattr(forward.time, "perf_counter", lambda: now[0])
+    enter, step = forward._Ours.enter, PlainSF.step
+
+    def entering(self: forward._Ours, number: int) -> None:
+        now[0] += 1.0 + number
+        enter(self, number)
+
+    def stepping(self: PlainSF, number: int) -> None:
+        now[0] += 0.001
+        step(self, number)
+
+    def cycles(op: str, case: str, ours: object, references: object, **_: object) -> list[Row]:
+        row = {"op": op, "case": case, "ours_ms": 5.0, "reference_ms": 2.0, "max_error": 0.0}
+        return [row | {"reference": "paper"}, row | {"reference": "strong"}]
+
+    monkeypatch.setattr(forward._Ours, "enter", entering)
+    monkeypatch.setattr(PlainSF, "step", stepping)
+    monkeypatch.setattr(forward, "compare", cycles)
+    with torch.random.fork_rng():
+        for row in forward.rows("sf"):
+            assert row["ours_ms"] == pytest.approx(1e3 * (1 + 2 + 3 + 4) + 99 * 4 * 5.0)
+            assert row["reference_ms"] == pytest.approx(100 * 4 * 2.0)
+            assert row["ratio"] == pytest.approx(row["reference_ms"] / row["ours_ms"])
 
 
 def test_no_speed_is_reported_for_other_scores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,11 +129,12 @@ def test_memory_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(forward_memory, "peak_megabytes", peak)
     rows = forward.rows("memory")
-    assert [row["reference"] for row in rows] == 3 * list(forward_memory.REFERENCES)
-    assert [row["ratio"] for row in rows] == 3 * [4.0, 1.5]
-    assert [row["ours_mb"] for row in rows] == [20.0, 20.0, 80.0, 80.0, 320.0, 320.0]
+    depths = (1, 2, 4, 8, 16, 32)
+    assert [row["reference"] for row in rows] == 6 * list(forward_memory.REFERENCES)
+    assert [row["ratio"] for row in rows] == 6 * [4.0, 1.5]
+    assert [row["ours_mb"] for row in rows] == [10.0 * d for d in depths for _ in range(2)]
     assert rows[-1]["case"] == "200,000 nodes gcn depth 32"
-    assert asked == [(kind, depth, 1) for depth in (2, 8, 32) for kind in sizes]
+    assert asked == [(kind, depth, 1) for depth in depths for kind in sizes]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak")
@@ -109,3 +142,12 @@ def test_memory_of_a_small_graph() -> None:
     setup = forward_memory._setup
     peaks = [peak_megabytes(setup, kind, 16, 20) for kind in ("sf", "backprop")]
     assert 5.0 < 2.0 * peaks[0] < peaks[1]  # 10,000 nodes: 5 MiB a state
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak")
+def test_memory_does_not_grow_with_depth() -> None:
+    setup = forward_memory._setup
+    shallow, deep = (peak_megabytes(setup, "sf", depth, 1) for depth in (2, 32))
+    assert deep < 1.1 * shallow
+    assert 4.0 * deep <= peak_megabytes(setup, "backprop", 32, 1)

@@ -1,12 +1,13 @@
 import gc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import SGD, Adam
+from torch.optim import SGD, Adam, Optimizer
 from toys import (
     TOYS,
     Accumulating,
@@ -524,6 +525,39 @@ def test_other_precisions_train(precision: str) -> None:
     assert next(task.parameters()).dtype == outside
     assert result.metrics["test/mse"] < 0.7 * result.history[0]["val/mse"]
     assert evaluate(task, "val", precision=precision)["mse"] == result.metrics["val/mse"]
+
+
+@pytest.mark.parametrize("kind", [Adam, SGD])
+def test_a_fused_optimizer_is_clipped_under_a_scaler(kind: Any) -> None:
+    class Clipped(LayerLocal):
+        def __init__(self, fused: bool, max_norm: float | None = 0.05) -> None:
+            super().__init__(stage=Stage(epochs=6, monitors=("val/mse",), max_norm=max_norm))
+            self.fused = fused
+
+        def optimizers(self, stage: Stage) -> dict[str, Optimizer]:
+            paths = [f"model.layers.{i}" for i in range(3)]
+            return {
+                path: kind(self.get_submodule(path).parameters(), lr=0.05, fused=self.fused)
+                for path in paths
+            }
+
+        def losses(self, batch: Any, stage: Stage) -> Iterator[Loss]:
+            for loss in super().losses(batch, stage):  # in one step, half precision overflows
+                yield replace(loss, value=loss.value * (1e4 if len(self.seen) == 4 else 1.0))
+
+    task, plain, free = Clipped(True), Clipped(False), Clipped(True, None)
+    for each in (task, plain, free):
+        fit(each, precision="16-mixed")
+    for ours, theirs in zip(task.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    start = torch.cat([p.detach().flatten() for p in LocalNet().parameters()])
+    moved, further = (
+        float(torch.cat([p.detach().flatten() for p in each.parameters()]).sub(start).abs().max())
+        for each in (task, free)
+    )
+    assert 0 < moved
+    if kind is SGD:  # 18 steps, each no longer than lr * max_norm
+        assert moved <= 18 * 0.05 * 0.05 < further
 
 
 def test_compiled_units_train_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
