@@ -109,7 +109,7 @@ def insert(path: Path | str, table: str) -> None:
 
 def _cells(experiment: Experiment, rows: Rows) -> list[str]:
     claim = experiment.claim
-    metric = claim.metric if claim else "test/acc"
+    metric = claim.metric if claim else _first_score(rows[0])
     values = [100 * float(row[metric]) for row in rows]
     mean = statistics.fmean(values)
     std = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
@@ -126,6 +126,11 @@ def _cells(experiment: Experiment, rows: Rows) -> list[str]:
     name = f"`{experiment.name}` ({name_of(experiment.model)})"
     seeds = seed_count(len(rows), len(experiment.seeds))
     return [name, metric, f"{mean:.2f}{std}", seeds, paper, difference, f"{seconds:.1f}"]
+
+
+def _first_score(row: Mapping[str, str]) -> str:
+    """What a task tells first of the test rows, other than its loss."""
+    return next(name for name in row if name.startswith("test/") and name != "test/loss")
 
 
 def _line(cells: Sequence[str]) -> str:
