@@ -50,6 +50,17 @@ def test_a_finished_run_is_kept_and_stands_in_the_table(tmp_path: Path) -> None:
     assert "+2.00 (outside 1.0)" in strict
 
 
+def test_without_a_claim_the_first_score_is_shown(tmp_path: Path) -> None:
+    line = dataclasses.replace(experiment(), claim=None)
+    text = "seed,val/auc,test/loss,test/auc,test/auc_too,seconds\n0,0.1,0.2,0.9,0.3,1.0\n"
+    (tmp_path / "line.csv").write_text(text)
+    table = results.markdown({"line": line}, tmp_path)
+    assert "| test/auc | 90.00 | 1 of 2 | - | - | 1.0 |" in table
+    study = dataclasses.replace(line, study=True)
+    assert "90.00" in results.markdown({"line": study}, tmp_path)
+    assert "90.00" not in results.markdown({"line": study}, tmp_path, complete=False)
+
+
 def test_a_row_that_lacks_seeds_says_so_and_gives_no_verdict(tmp_path: Path) -> None:
     line = dataclasses.replace(experiment(), seeds=range(3))
     results.keep(finished(tmp_path / "run", leaves(line)), {"line": line}, tmp_path)
