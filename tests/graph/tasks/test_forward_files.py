@@ -11,6 +11,7 @@ from torch import Tensor
 
 from graphseq import Task, fit
 from graphseq.graph.csr import CSR
+from graphseq.graph.ops import frozen_product, slicing
 from graphseq.training import FitResult
 
 every_variant = pytest.mark.parametrize(
@@ -54,6 +55,23 @@ def test_a_file_may_hold_shorter_numbers_than_the_weights(
     assert made.data.x.data_ptr() == data.x.data_ptr()  # type: ignore[union-attr]
     assert plain.data.x.dtype == torch.float64  # type: ignore[union-attr]
     assert results[0].metrics == pytest.approx(results[1].metrics, abs=1e-5)
+
+
+@every_variant
+def test_a_file_is_never_copied_whole(
+    kind: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in training nor when the run is scored."""
+    data = on_disk(kind, tmp_path / "x", torch.float32)
+    scaled = []
+
+    def spy(x: Any, scale: Tensor) -> Any:
+        scaled.append(x.data_ptr() if isinstance(x, Tensor) else None)
+        return slicing.scale_rows(x, scale)
+
+    monkeypatch.setattr(frozen_product, "scale_rows", spy)
+    fit(make(kind, name, data=data, row_block=7))
+    assert data.x.data_ptr() not in scaled
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
