@@ -11,11 +11,15 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 from graphseq import graph as graph
+from graphseq import sequence as sequence
 from graphseq import training as training
 from graphseq.graph.models import DAGNN as DAGNN
 from graphseq.graph.models import NCN as NCN
 from graphseq.graph.models import NCNC as NCNC
 from graphseq.graph.models import ForwardGNN as ForwardGNN
+from graphseq.sequence.models import Aaren as Aaren
+from graphseq.sequence.models import Recurrent as Recurrent
+from graphseq.sequence.models import SequenceModel as SequenceModel
 from graphseq.training import Budget as Budget
 from graphseq.training import Claim as Claim
 from graphseq.training import Experiment as Experiment

@@ -11,7 +11,7 @@ from graphseq.training.progress import FitResult
 from graphseq.training.run import run
 from graphseq.training.scoring import evaluate
 from graphseq.training.stage import Budget, Stage
-from graphseq.training.stopping import WindowMean
+from graphseq.training.stopping import Reached, WindowMean
 from graphseq.training.task import Loss, PartlyUsed, Shard, Task
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "FitResult",
     "Loss",
     "PartlyUsed",
+    "Reached",
     "Shard",
     "Stage",
     "Task",

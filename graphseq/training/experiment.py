@@ -225,7 +225,9 @@ def _check_part(experiment: str, part: str, function: object, supplied: Sequence
         and name not in function.keywords
         and name not in supplied
     ]
-    if missing and part != "model":  # what a model lacks, the data may supply: build() checks that
+    # What a model lacks, the data may supply, which build() checks; and what an argument lacks,
+    # such as a mixer its width, whoever calls it.
+    if missing and part != "model" and "." not in part:
         raise TypeError(f"{where} lacks {', '.join(missing)}; add it to the partial")
     for name, value in function.keywords.items():
         if isinstance(value, float) and not math.isfinite(value):

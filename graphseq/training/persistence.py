@@ -3,13 +3,16 @@
 ``model.safetensors`` holds the weights in their own dtypes, ``model.json`` the class, the
 constructor arguments, and the checksum of the weights that belong to them. The arguments are read
 from the model itself: every argument of the constructor must be an attribute of the same name, as
-PyTorch's and PyG's layers keep theirs. Loading makes only classes that graphseq defines or that the
-caller hands over; the file's words are compared with theirs, never imported.
+PyTorch's and PyG's layers keep theirs. An argument may be a :class:`functools.partial` of a module
+class (a model's mixer), which is written as its class and arguments. Loading makes only classes that
+graphseq defines or that the caller hands over; the file's words are compared with theirs, never
+imported.
 """
 
 import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +38,13 @@ def save(
         arguments: the constructor's arguments, where they are not attributes of the model.
 
     Raises:
-        TypeError: an argument is not plain data.
+        TypeError: an argument is neither plain data nor a partial of a module class.
         ValueError: an argument is not an attribute, or the arguments make another model.
         OSError: the folder cannot be written.
     """
     folder, kind = Path(folder), type(model)
     arguments = _arguments(model) if arguments is None else dict(arguments)
-    for name, value in arguments.items():
-        if not is_plain(value):
-            raise TypeError(
-                f"save: {kind.__name__}.{name} is a {type(value).__name__}, which JSON cannot "
-                "hold; pass arguments={...} with plain values"
-            )
+    written = {name: _written(f"{kind.__name__}.{name}", v) for name, v in arguments.items()}
     state = model.state_dict()
     if _shapes(_construct(kind, arguments, "save").state_dict()) != _shapes(state):
         raise ValueError(
@@ -56,7 +54,7 @@ def save(
     weights = folder / "model.safetensors"
     write_weights(weights, state)
     # Last, and with the checksum: a kill in between must not leave new weights under an old card.
-    content = {"class": _path(kind), "arguments": arguments, "sha256": sha256_of(weights)}
+    content = {"class": _path(kind), "arguments": written, "sha256": sha256_of(weights)}
     atomic_write_json(folder / "model.json", content)
 
 
@@ -102,6 +100,12 @@ def _read_card(
         name, arguments, checksum = str(card["class"]), dict(card["arguments"]), card["sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"load: {path} is damaged ({error!r})") from None
+    read = {key: _read_argument(path, value, classes) for key, value in arguments.items()}
+    return _allowed(path, name, classes), read, checksum
+
+
+def _allowed(path: Path, name: str, classes: Sequence[type[nn.Module]]) -> type[nn.Module]:
+    """The class that a file names, if it may be made."""
     # A script's own class may live in another module next time, __main__ for one.
     own = {kind.__qualname__: kind for kind in classes}.get(name.partition(":")[2])
     kind = own or {_path(kind): kind for kind in _public_modules(nn.Module)}.get(name)
@@ -110,7 +114,29 @@ def _read_card(
             f"load: {path} asks for {name}, which is no public class of graphseq; "
             "if it is yours, pass load(folder, classes=[...])"
         )
-    return kind, arguments, checksum
+    return kind
+
+
+def _written(name: str, value: Any) -> Any:
+    """An argument as JSON holds it."""
+    if is_plain(value):
+        return value
+    kind = value.func if isinstance(value, partial) else None
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)) or value.args:
+        raise TypeError(
+            f"save: {name} is a {type(value).__name__}, which JSON cannot hold; "
+            "pass arguments={...} with plain values"
+        )
+    inner = {key: _written(f"{name}.{key}", child) for key, child in value.keywords.items()}
+    return {"partial": _path(kind), "arguments": inner}
+
+
+def _read_argument(path: Path, value: Any, classes: Sequence[type[nn.Module]]) -> Any:
+    if not (isinstance(value, dict) and value.keys() == {"partial", "arguments"}):
+        return value
+    kind = _allowed(path, str(value["partial"]), classes)
+    inner = dict(value["arguments"])
+    return partial(kind, **{k: _read_argument(path, v, classes) for k, v in inner.items()})
 
 
 def _give_dtypes(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:

@@ -44,7 +44,7 @@ class Stage:
     patience: int | None = None
     stop: StopRule | None = None
     max_norm: float | tuple[float, ...] | None = None
-    lower_is_better: tuple[str, ...] = ("loss", "nll", "perplexity", "mse", "mae", "gap")
+    lower_is_better: tuple[str, ...] = ("loss", "nll", "ppl", "mse", "mae", "gap")
 
     def __post_init__(self) -> None:
         if isinstance(self.monitors, str) or not all(isinstance(m, str) for m in self.monitors):

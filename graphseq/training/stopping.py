@@ -1,5 +1,6 @@
 """Rules that end a stage early."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,23 @@ class WindowMean:
             if self.metric in row:
                 before.append(row[self.metric])
         return bool(before) and history[-1][self.metric] > sum(before) / len(before)
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Stop as soon as a metric is above a value: what is solved needs no more training.
+
+    Args:
+        metric: Column of the history, for example ``val/acc``.
+        value: The value to exceed.
+    """
+
+    metric: str
+    value: float
+
+    def __call__(self, history: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether to stop after the last row of ``history``."""
+        return bool(history) and history[-1].get(self.metric, -math.inf) > self.value
 
 
 def stop_reason(stage: Stage, progress: Progress) -> str | None:

@@ -1,6 +1,7 @@
 """A model saved and loaded is the model; nothing in its files is run."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +244,30 @@ def test_state_that_is_no_tensor_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="count is a int, which safetensors cannot hold"):
         write_weights(tmp_path / "w.safetensors", {"count": 3})
     assert list(tmp_path.iterdir()) == []
+
+
+class Around(nn.Module):
+    """A user's model with a part that it is told how to make."""
+
+    def __init__(self, part: Any) -> None:
+        super().__init__()
+        self.part = part
+        self.layer = part()
+
+
+def test_an_argument_may_be_a_partial_of_a_module_class(tmp_path: Path) -> None:
+    model = Around(partial(Around, part=partial(Mine, width=3, sizes=[4])))
+    save(model, tmp_path)
+    loaded = load(tmp_path, classes=[Around, Mine])
+    assert same(loaded, model)
+    assert loaded.part.keywords["part"].keywords == {"width": 3, "sizes": [4]}  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match="Mine, which is no public class of graphseq"):
+        load(tmp_path, classes=[Around])
+
+
+@pytest.mark.parametrize(
+    "part", [partial(torch.zeros, 3), partial(Mine, 3), partial(Mine, width=3, dtype=torch.zeros)]
+)
+def test_other_partials_are_refused(part: Any, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="which JSON cannot hold"):
+        save(Mine(3), tmp_path, arguments={"width": part})

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Regression
 
-from graphseq.training import Budget, Stage, WindowMean, fit
+from graphseq.training import Budget, Reached, Stage, WindowMean, fit
 
 values = st.lists(st.integers(0, 5).map(float), max_size=40)
 
@@ -124,3 +124,11 @@ def test_no_epochs_only_evaluates() -> None:
     assert (result.epochs_run, result.best_epoch, len(result.history)) == (0, 0, 1)
     assert result.metrics["val/mse"] == result.history[0]["val/mse"]
     assert not task.seen
+
+
+def test_reached_stops_above_a_value() -> None:
+    rule = Reached("val/acc", 0.99)
+    assert not rule([])
+    assert not rule([{"epoch": 1, "val/acc": 0.99}])
+    assert not rule([{"epoch": 1, "val/acc": 1.0}, {"epoch": 2}])  # not evaluated
+    assert rule([{"epoch": 1, "val/acc": 0.5}, {"epoch": 2, "val/acc": 0.995}])
