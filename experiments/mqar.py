@@ -12,13 +12,13 @@ from typing import Any
 from graphseq import Experiment, SequenceModel
 from graphseq.sequence.data import mqar
 from graphseq.sequence.nn import (
+    RGLRU,
     S6,
     SSD,
     AarenAttention,
     LinearAttention,
     NormalizedAttention,
     QuasiLSTM,
-    RGLRU,
     SoftmaxAttention,
 )
 from graphseq.sequence.tasks import SequenceLabelling

@@ -11,8 +11,8 @@ from graphseq import Experiment, Recurrent
 from graphseq.sequence.data import adding_problem, copy_memory, parity
 from graphseq.sequence.tasks import SequenceLabelling, SequenceRegression
 
-CELLS = ("elman", "jordan", "lstm", "gru")
-PROBLEMS: dict[str, tuple[Any, str, Any, dict[str, Any]]] = {
+CELLS: tuple[Any, ...] = ("elman", "jordan", "lstm", "gru")
+PROBLEMS: dict[str, tuple[Any, Any, Any, dict[str, Any]]] = {
     # data, readout, task, how long
     "adding": (
         partial(adding_problem, length=50, num_train=10_000, num_val=1_000, num_test=1_000),

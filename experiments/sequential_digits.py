@@ -11,7 +11,7 @@ from graphseq.sequence.data import sequential_digits
 from graphseq.sequence.nn import S6
 from graphseq.sequence.tasks import SequenceClassification
 
-# About 50,000 weights each.
+# About 75,000 weights each.
 MODELS: dict[str, Any] = {
     "aaren": partial(
         Aaren, hidden_channels=64, num_heads=4, ff_channels=128, max_length=64, readout="mean"
@@ -22,7 +22,7 @@ MODELS: dict[str, Any] = {
         SequenceModel,
         mixer=partial(S6, state_size=16),
         hidden_channels=64,
-        num_layers=2,
+        num_layers=3,
         ff_channels=128,
         readout="mean",
     ),

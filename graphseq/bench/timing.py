@@ -88,11 +88,7 @@ def compare(
     Raises:
         ValueError: if ``error`` exceeds ``tolerance`` (a wrong result has no speed).
     """
-    if not error <= tolerance:
-        raise ValueError(
-            f"bench {op} {case}: error {error:.1e} exceeds {tolerance:.1e}; "
-            "no speed is reported until the op agrees with its reference"
-        )
+    refuse_disagreement(op, case, error, tolerance)
     times = interleaved({"ours": ours, **references}, seconds)
     return [
         {
@@ -106,6 +102,25 @@ def compare(
         }
         for name in references
     ]
+
+
+def refuse_disagreement(op: str, case: str, error: float, tolerance: float) -> None:
+    """Stops a benchmark whose result is wrong; see :func:`compare`.
+
+    Raises:
+        ValueError: if ``error`` exceeds ``tolerance`` (a wrong result has no speed).
+    """
+    if not error <= tolerance:
+        raise ValueError(
+            f"bench {op} {case}: error {error:.1e} exceeds {tolerance:.1e}; "
+            "no speed is reported until the op agrees with its reference"
+        )
+
+
+def lone_row(op: str, case: str, ours_ms: float | None, error: float | None, **more: Any) -> Row:
+    """A row of what is compared with nothing; ``more`` are further columns."""
+    nothing = {"reference": None, "reference_ms": None, "ratio": None}
+    return {"op": op, "case": case, "ours_ms": ours_ms, **nothing, "max_error": error, **more}
 
 
 def gradients(output: Tensor, inputs: list[Tensor], seed: int = 0) -> list[Tensor]:

@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graphseq.training.experiment import Experiment
+from graphseq.training.grid import cell, cells
 
 
 def find_experiments(spec: str) -> list[Experiment]:
     """The experiments that a word on the command line stands for.
+
+    One with a grid stands for all its cells, which also have names of their own.
 
     Args:
         spec: the name of a shipped experiment; a Python file, which stands for all experiments in
@@ -27,19 +30,23 @@ def find_experiments(spec: str) -> list[Experiment]:
     """
     path, _, name = spec.partition(":")
     if not path.endswith(".py"):
-        return [pick(shipped(), spec)]
+        return cells(pick(shipped(), spec))
     found = load_file(Path(path))
-    return [pick(found, name)] if name else list(found.values())
+    chosen = [pick(found, name)] if name else list(found.values())
+    return [one for experiment in chosen for one in cells(experiment)]
 
 
 def pick(experiments: dict[str, Experiment], name: str) -> Experiment:
-    """The experiment of that name.
+    """The experiment of that name, or the cell of a grid.
 
     Raises:
         ValueError: there is none.
     """
     if name in experiments:
         return experiments[name]
+    for experiment in experiments.values():
+        if experiment.grid and name.startswith(f"{experiment.name}-"):
+            return cell(experiment, name)
     close = difflib.get_close_matches(name, experiments, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else "graphseq list shows all"
     raise ValueError(f"no experiment is called {name!r}; {hint}")

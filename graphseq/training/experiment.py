@@ -68,6 +68,8 @@ class Experiment:
         claim: the published number.
         notes: what a reader of the table should know.
         study: whether it is one row of many, which only the page of all results shows.
+        grid: what to vary, see :mod:`graphseq.training.grid`: the experiment then stands for all
+            combinations, one setting of each axis. Empty for a single experiment.
         file: the file that holds a user's experiment; filled in by the catalogue.
 
     Raises:
@@ -99,6 +101,7 @@ did you mean num_hops?
     claim: Claim | None = None
     notes: str = ""
     study: bool = False
+    grid: Sequence[Sequence[Mapping[str, Any]]] = ()
     file: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

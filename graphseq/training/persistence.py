@@ -4,9 +4,9 @@
 constructor arguments, and the checksum of the weights that belong to them. The arguments are read
 from the model itself: every argument of the constructor must be an attribute of the same name, as
 PyTorch's and PyG's layers keep theirs. An argument may be a :class:`functools.partial` of a module
-class (a model's mixer), which is written as its class and arguments. Loading makes only classes that
-graphseq defines or that the caller hands over; the file's words are compared with theirs, never
-imported.
+class (a model's mixer), which is written as its class and arguments. Loading makes only classes
+that graphseq defines or that the caller hands over; the file's words are compared with theirs,
+never imported.
 """
 
 import inspect

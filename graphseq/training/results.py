@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from graphseq.files import atomic_write_text
+from graphseq.training.catalog import pick
 from graphseq.training.experiment import Experiment, name_of
+from graphseq.training.grid import cells
 from graphseq.training.settings import leaves
+from graphseq.training.stage import Stage
 from graphseq.training.table import seed_count
 
 Rows = Sequence[Mapping[str, str]]
@@ -37,9 +40,13 @@ def keep(folder: Path | str, experiments: Mapping[str, Experiment], results: Pat
         raise FileNotFoundError(f"{folder} holds no summary.json; finish the run first")
     summary = json.loads((folder / "summary.json").read_text())
     name = summary["experiment"]
-    if name not in experiments:
-        raise ValueError(f"{folder}: {name} is no shipped experiment; only those are kept")
-    ours = json.loads(json.dumps(leaves(experiments[name])))
+    try:
+        experiment = pick(dict(experiments), name)
+    except ValueError:
+        raise ValueError(
+            f"{folder}: {name} is no shipped experiment; only those are kept"
+        ) from None
+    ours = json.loads(json.dumps(leaves(experiment)))
     other = [path for path in ours if ours[path] != summary["settings"].get(path)]
     if other:
         raise ValueError(
@@ -80,10 +87,10 @@ def markdown(
     for name, experiment in experiments.items():
         if experiment.study and not complete:
             continue
-        path = results / f"{name}.csv"
-        if path.is_file():
-            lines.append(_line(_cells(experiment, read(path))))
-        else:
+        kept = [one for one in cells(experiment) if (results / f"{one.name}.csv").is_file()]
+        for one in kept:
+            lines.append(_line(_cells(one, read(results / f"{one.name}.csv"))))
+        if not kept:
             missing.setdefault(name_of(experiment.model), []).append(f"`{name}`")
     text = "\n".join(lines)
     if missing and complete:
@@ -110,9 +117,11 @@ def insert(path: Path | str, table: str) -> None:
 def _cells(experiment: Experiment, rows: Rows) -> list[str]:
     claim = experiment.claim
     metric = claim.metric if claim else _first_score(rows[0])
-    values = [100 * float(row[metric]) for row in rows]
-    mean = statistics.fmean(values)
-    std = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    # Losses, perplexities and squared errors are no fractions: they stand as they are.
+    scale = 1 if Stage().lower(metric) else 100
+    values = [scale * float(row[metric]) for row in rows]
+    mean, digits = statistics.fmean(values), 4 if scale == 1 and float(rows[0][metric]) < 1 else 2
+    std = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
     paper, difference = "-", "-"
     if claim:
         paper = f"{100 * claim.value:.1f}" + (f" ± {100 * claim.std:.1f}" if claim.std else "")
@@ -125,7 +134,7 @@ def _cells(experiment: Experiment, rows: Rows) -> list[str]:
     seconds = statistics.median(float(row["seconds"]) for row in rows)
     name = f"`{experiment.name}` ({name_of(experiment.model)})"
     seeds = seed_count(len(rows), len(experiment.seeds))
-    return [name, metric, f"{mean:.2f}{std}", seeds, paper, difference, f"{seconds:.1f}"]
+    return [name, metric, f"{mean:.{digits}f}{std}", seeds, paper, difference, f"{seconds:.1f}"]
 
 
 def _first_score(row: Mapping[str, str]) -> str:

@@ -109,7 +109,7 @@ class SequenceData:
             check_size(self.name, "num_classes", self.num_classes)
         if len(y) != len(self.x):
             raise ValueError(
-                f"{self.name}: y has {len(y)} rows, x has {len(self.x)}; give one each"
+                f"{self.name}: y has {len(y)} rows, but x has {len(self.x)}; give one each"
             )
         if self.kind == "classes":
             check_range(self.name, "y", y, 0, self.num_classes or 0)

@@ -14,21 +14,20 @@ from graphseq.files import reading
 MAX_BYTES = 1 << 28
 
 
-def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
+def read_text(path: Path) -> str:
     """The content of a UTF-8 file, line ends as they are.
 
     Args:
         path: The file.
-        max_bytes: Largest size to read.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is longer, or is not UTF-8.
+        ValueError: The file is longer than ``MAX_BYTES``, or is not UTF-8.
     """
     with reading(path, "UTF-8 text file"), open(path, "rb") as file:
-        content = file.read(max_bytes + 1)
-        if len(content) > max_bytes:
-            raise ValueError(f"{path} is longer than {max_bytes} bytes; is it the right file?")
+        content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"{path} is longer than {MAX_BYTES} bytes; is it the right file?")
         return content.decode("utf-8")
 
 

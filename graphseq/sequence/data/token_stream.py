@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -56,9 +55,7 @@ class TokenStream:
                 )
             check_range(self.name, split, tokens, 0, self.num_tokens)
 
-    def streams(
-        self, split: Literal["train", "val", "test"], num_streams: int
-    ) -> tuple[Tensor, Tensor]:
+    def streams(self, split: str, num_streams: int) -> tuple[Tensor, Tensor]:
         """The text of a split cut into equal parts, one below the other, with their targets.
 
         The target of a token is the one that follows it in the text, also where that one opens the
@@ -72,17 +69,20 @@ class TokenStream:
         perplexity is a little higher.
 
         Args:
-            split: Which text.
+            split: Which text, "train", "val" or "test".
             num_streams: Number of parts S.
 
         Returns:
             Tokens and targets, ``[S, L]`` each, int64. Padding is token 0 with target -100.
 
         Raises:
-            KeyError: There is no such split.
             TypeError: ``num_streams`` is no whole number.
-            ValueError: It is not in ``1 .. n - 1``.
+            ValueError: It is not in ``1 .. n - 1``, or there is no such split.
         """
+        if split not in self.splits:
+            raise ValueError(
+                f"{self.name}: streams: split is {split!r}; pass {', '.join(self.splits)}"
+            )
         tokens, pairs = self.splits[split], self.splits[split].numel() - 1
         check_size(f"{self.name}: streams", "num_streams", num_streams)
         if num_streams > pairs:

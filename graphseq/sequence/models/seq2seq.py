@@ -120,7 +120,9 @@ class Seq2Seq(nn.Module):
             answer.append(token)
         return torch.stack(answer, 1)
 
-    def _encode(self, source: Tensor, lengths: Tensor | None) -> tuple[Tensor, State, Tensor | None]:
+    def _encode(
+        self, source: Tensor, lengths: Tensor | None
+    ) -> tuple[Tensor, State, Tensor | None]:
         if self.reverse_source:
             source = _reversed(source, lengths)
         encoded, state = self.encoder(self.drop(self.embedding(source)), lengths=lengths)

@@ -6,7 +6,7 @@ in parallel over time and streams: :meth:`SequenceModel.stream`.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,8 @@ class SequenceModel(nn.Module):
             position embedding.
         readout: "all" positions, the "last" one of each sequence, or their "mean".
         tie_weights: the head uses the token embedding's weights and has no bias.
-        cutoffs: sizes of the parts of an adaptive softmax (Grave et al. 2017); None for a plain one.
+        cutoffs: where an adaptive softmax (Grave et al. 2017) cuts the vocabulary, which is sorted
+            by frequency; None for a plain softmax.
         init: "default" leaves every layer as it made itself; "normal" draws linear and embedding
             weights from N(0, 0.02), those of output projections from 1/sqrt(2 num_layers) of it,
             except where a mixer keeps its own (see ``Mixer.keeps_init``).
@@ -165,7 +166,7 @@ class SequenceModel(nn.Module):
         h = self.embedding(x)  # [B, T, D]
         h = self.drop(h if self.positions is None else h + self.positions(x.shape[1], start))
         after: list[State | None] = []
-        for block, part in zip(self.blocks, before, strict=True):
+        for block, part in zip(self._layers, before, strict=True):
             h, new = block(h, part, lengths=lengths)
             after.append(new)
         return self.final_norm(h), self._joined(after, start, x, lengths)
@@ -188,7 +189,7 @@ class SequenceModel(nn.Module):
         h = self.embedding(x_t)  # [B, D]
         h = self.drop(h if self.positions is None else h + self.positions(1, position)[:, 0])
         after: dict[str, State] = {}
-        for i, (block, part) in enumerate(zip(self.blocks, before, strict=True)):
+        for i, (block, part) in enumerate(zip(self._layers, before, strict=True)):
             assert part is not None
             h, after[str(i)] = block.step(h, part)
         return self.head(self.final_norm(h)), self._join(after, position + 1)
@@ -200,7 +201,7 @@ class SequenceModel(nn.Module):
             ValueError: if the model does not stream.
         """
         self._require_streaming()
-        parts = {str(i): block.init_state(batch_size) for i, block in enumerate(self.blocks)}
+        parts = {str(i): block.init_state(batch_size) for i, block in enumerate(self._layers)}
         device = next(self.parameters()).device
         return self._join(parts, torch.zeros(batch_size, dtype=torch.int64, device=device))
 
@@ -215,7 +216,7 @@ class SequenceModel(nn.Module):
     @property
     def streams(self) -> bool:
         """Whether it has ``step``, ``init_state`` and ``stream``."""
-        return self.readout != "mean" and all(block.streams for block in self.blocks)
+        return self.readout != "mean" and all(block.streams for block in self._layers)
 
     def _summary(self, hidden: Tensor, lengths: Tensor | None) -> Tensor:
         """One vector for each sequence, ``[B, D]``; zeros where it is empty."""
@@ -244,7 +245,11 @@ class SequenceModel(nn.Module):
                 f"{name}: state is of {state.batch_size} sequences, x of {batch_size}; "
                 "start with init_state or choose rows with state.select"
             )
-        return [state.part(str(i), type(b.mixer).__name__) for i, b in enumerate(self.blocks)]
+        return [state.part(str(i), type(b.mixer).__name__) for i, b in enumerate(self._layers)]
+
+    @property
+    def _layers(self) -> list[Block]:
+        return cast(list[Block], list(self.blocks))
 
     def _joined(
         self, parts: list[State | None], start: Tensor | None, x: Tensor, lengths: Tensor | None
@@ -275,4 +280,3 @@ class SequenceModel(nn.Module):
         if not self.streams:
             why = "readout is mean" if self.readout == "mean" else "a mixer reads both ways"
             raise ValueError(f"{type(self).__name__}: does not stream, for {why}; call forward")
-

@@ -78,6 +78,9 @@ class Bidirectional(Mixer):
                 "Bidirectional: state is given, but the backward direction has nothing to go on "
                 "from; pass whole sequences and no state"
             )
+        mask = None
+        if lengths is not None:
+            mask = length_mask("Bidirectional", lengths, *x.shape[:2])
         ahead, ahead_state = self.forward_mixer(x, lengths=lengths)
         back, back_state = self.backward_mixer(reverse_steps(x, lengths), lengths=lengths)
         back = reverse_steps(back, lengths)
@@ -85,10 +88,7 @@ class Bidirectional(Mixer):
         tensors |= {f"backward_{name}": t for name, t in back_state.tensors.items()}
         if self.projection is None:
             return ahead + back, self.make_state(**tensors)
-        y = self.projection(torch.cat([ahead, back], -1))  # [B, T, D]
-        mask = None
-        if lengths is not None:
-            mask = length_mask("Bidirectional", lengths, *x.shape[:2])
+        y = self.projection(torch.cat([ahead, back], -1)).to(x.dtype)  # [B, T, D]
         return zero_padding(y, mask), self.make_state(**tensors)
 
 

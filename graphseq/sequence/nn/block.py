@@ -1,8 +1,8 @@
 """A mixer with what stands around it in a stack: residual connections, norms, an MLP.
 
-With norm "post" (Vaswani et al. 2017) a block is ``z = norm(x + mix(x))``, ``y = norm(z + mlp(z))``;
-with "pre" it is ``z = x + mix(norm(x))``, ``y = z + mlp(norm(z))``; with "none" it is the mixer and
-the MLP alone, as recurrent layers are stacked.
+With norm "post" (Vaswani et al. 2017) a block is ``z = norm(x + mix(x))``, then
+``y = norm(z + mlp(z))``; with "pre" it is ``z = x + mix(norm(x))``, then ``y = z + mlp(norm(z))``;
+with "none" it is the mixer and the MLP alone, as recurrent layers are stacked.
 """
 
 from collections.abc import Mapping

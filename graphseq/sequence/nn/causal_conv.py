@@ -49,8 +49,7 @@ class CausalConv(nn.Module):
         known = torch.cat([recent, x.to(recent.dtype)], 1)  # [B, W - 1 + T, C]
         weight = at_least_float32(self.weight)
         y = at_least_float32(self.bias).expand(*x.shape)
-        # One multiply-add per tap is faster on a CPU than a grouped convolution, which would have
-        # to transpose its input; W is 4 or so.
+        # W is 4 or so: a multiply-add per tap needs no transposed copies, as conv1d would.
         for tap in range(self.width):
             y = torch.addcmul(y, known[:, tap : tap + time], weight[:, tap])
         return y.to(x.dtype), self._last(known, time, lengths)

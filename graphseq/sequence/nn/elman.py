@@ -32,6 +32,7 @@ from graphseq.sequence.nn.recurrent_loop import (
     Activation,
     activate,
     activate_,
+    back_in_time,
     check_choice,
     freeze_,
     input_gradients,
@@ -119,12 +120,31 @@ class Elman(RecurrentCell):
         if x.device.type != "cpu" and self.activation != "sigmoid" and x.numel():
             y, h = fused_rnn(self.activation, x, before[0], weights, mask)
         else:
-            y, h = _ElmanLoop.apply(x, before[0], *weights, mask, self.activation)
+            y, h = elman_loop(x, before[0], *weights, mask=mask, activation=self.activation)
         return y, (h,)
 
     def extra_repr(self) -> str:
         """The arguments."""
         return f"{self.channels}, activation={self.activation!r}, init={self.init!r}"
+
+
+def elman_loop(
+    x: Tensor,
+    h: Tensor,
+    weight_input: Tensor,
+    weight_hidden: Tensor,
+    bias: Tensor,
+    *,
+    mask: Tensor | None,
+    activation: Activation,
+) -> tuple[Tensor, Tensor]:
+    """All h and the last one; a false mask leaves h as it is.
+
+    Shape:
+        ``[T, B, D], [B, D], [D, D], [D, D], [D]``, mask ``[T, B, 1]`` -> ``[T, B, D]`` and
+        ``[B, D]``.
+    """
+    return _ElmanLoop.apply(x, h, weight_input, weight_hidden, bias, mask, activation)
 
 
 class _ElmanLoop(torch.autograd.Function):
@@ -159,11 +179,10 @@ class _ElmanLoop(torch.autograd.Function):
         gates = slope(ctx.activation, hidden[1:])
         if mask is not None:
             gates.masked_fill_(~mask, 0.0)
-        incoming, rows, dh = grad.unbind(0), gates.unbind(0), grad_last
-        for t in reversed(range(x.shape[0])):
-            dh = dh + incoming[t]
-            kept = dh
-            dh = rows[t].mul_(dh) @ weight_hidden
+        dh = grad_last
+        for t, (incoming, gate) in back_in_time([grad.unbind(0), gates.unbind(0)]):
+            kept = dh = dh + incoming
+            dh = gate.mul_(dh) @ weight_hidden
             if mask is not None:
                 dh = torch.where(mask[t], dh, kept)
         grad_x, grad_input, grad_bias = input_gradients(

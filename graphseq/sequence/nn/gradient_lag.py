@@ -22,8 +22,9 @@ def gradient_norms(
     """``|| dL / dh_t ||`` for t = 1 .. T, the total derivative at the state after step t.
 
     Runs step by step with gradients recorded, whatever the caller's mode, and leaves the ``.grad``
-    of parameters alone. A step whose state the last output does not read has norm 0; Jordan's
-    context after step T is such a one.
+    of parameters alone. Up to T - 1 the way to the last output leads through the next step. At T it
+    is there only where the output is made of that tensor itself (Elman, LSTM, GRU, whose output is
+    h_T), and the norm is 0 otherwise.
 
     Args:
         mixer: a mixer that streams.

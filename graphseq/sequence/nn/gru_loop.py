@@ -18,6 +18,8 @@ or before it, where d (r h) = d n U_n,
 At padding A = 0 and dh_{t-1} = dh_t.
 """
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -25,6 +27,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from graphseq.sequence.nn.recurrent_loop import (
+    back_in_time,
     freeze_,
     input_gradients,
     project,
@@ -87,14 +90,16 @@ class _AfterLoop(torch.autograd.Function):
         gates = project(x, weight_input, bias)  # [T, B, 3 D]
         products = gates.new_empty(hidden[1:].shape)  # m
         split = weight_hidden.t().split([2 * width, width], 1)
-        for t, gate in enumerate(gates.unbind(0)):
-            old, m = hidden[t], products[t]
+        steps = zip(
+            pairwise(hidden.unbind(0)), products.unbind(0), _views(gates, width), strict=True
+        )
+        for t, ((old, new), m, (reset_update, r, z, n)) in enumerate(steps):
             torch.addmm(candidate_bias, old, split[1], out=m)
-            reset_update = gate[:, : 2 * width].addmm_(old, split[0]).sigmoid_()
-            n = gate[:, 2 * width :].addcmul_(reset_update[:, :width], m).tanh_()
-            torch.lerp(n, old, reset_update[:, width:], out=hidden[t + 1])
+            reset_update.addmm_(old, split[0]).sigmoid_()
+            n.addcmul_(r, m).tanh_()
+            torch.lerp(n, old, z, out=new)
             if mask is not None:
-                freeze_(hidden[t + 1], old, mask[t])
+                freeze_(new, old, mask[t])
         ctx.save_for_backward(x, weight_input, weight_hidden, mask, gates, products, hidden)
         return hidden[1:], hidden[-1].clone()
 
@@ -107,11 +112,12 @@ class _AfterLoop(torch.autograd.Function):
         part = grads.unbind(2)
         torch.mul(products, sigmoid_slope(r), out=part[0]).mul_(factor)
         torch.mul(factor, r, out=part[2])
-        incoming, flat, states = grad.unbind(0), grads.flatten(2), torch.empty_like(factor)
-        for t in reversed(range(x.shape[0])):
-            dh = torch.add(dh, incoming[t], out=states[t])
-            grads[t].mul_(dh[:, None])
-            back = torch.addcmul(flat[t] @ weight_hidden, dh, z[t])
+        flat, states = grads.flatten(2), torch.empty_like(factor)
+        steps = [part.unbind(0) for part in (grad, states, grads, flat, z)]
+        for t, (incoming, total, three, row, kept) in back_in_time(steps):
+            dh = torch.add(dh, incoming, out=total)
+            three.mul_(dh[:, None])
+            back = (row @ weight_hidden).addcmul_(dh, kept)
             dh = back if mask is None else torch.where(mask[t], back, dh)
         grad_hidden = weight_gradient(flat, hidden[:-1])
         grad_candidate = part[2].sum((0, 1))
@@ -136,13 +142,13 @@ class _BeforeLoop(torch.autograd.Function):
         width, hidden = h.shape[1], time_buffer(h, x.shape[0])
         gates = project(x, weight_input, bias)  # [T, B, 3 D]
         split = weight_hidden.t().split([2 * width, width], 1)
-        for t, gate in enumerate(gates.unbind(0)):
-            old = hidden[t]
-            reset_update = gate[:, : 2 * width].addmm_(old, split[0]).sigmoid_()
-            n = gate[:, 2 * width :].addmm_(reset_update[:, :width] * old, split[1]).tanh_()
-            torch.lerp(n, old, reset_update[:, width:], out=hidden[t + 1])
+        steps = zip(pairwise(hidden.unbind(0)), _views(gates, width), strict=True)
+        for t, ((old, new), (reset_update, r, z, n)) in enumerate(steps):
+            reset_update.addmm_(old, split[0]).sigmoid_()
+            n.addmm_(r * old, split[1]).tanh_()
+            torch.lerp(n, old, z, out=new)
             if mask is not None:
-                freeze_(hidden[t + 1], old, mask[t])
+                freeze_(new, old, mask[t])
         ctx.save_for_backward(x, weight_input, weight_hidden, mask, gates, hidden)
         return hidden[1:], hidden[-1].clone()
 
@@ -156,14 +162,15 @@ class _BeforeLoop(torch.autograd.Function):
         part = grads.unbind(2)
         torch.mul(hidden[:-1], sigmoid_slope(r), out=part[0])
         part[2].copy_(factor)
-        incoming, flat = grad.unbind(0), grads.flatten(2)
-        split = weight_hidden.split([2 * width, width])
-        for t in reversed(range(x.shape[0])):
-            dh = dh + incoming[t]
-            grads[t, :, 1:].mul_(dh[:, None])
-            seen = part[2][t] @ split[1]  # d (r h)
-            part[0][t].mul_(seen)
-            back = (flat[t, :, : 2 * width] @ split[0]).addcmul_(dh, z[t]).addcmul_(seen, r[t])
+        flat, split = grads.flatten(2), weight_hidden.split([2 * width, width])
+        rows = grad, grads[:, :, 1:], *part, flat[..., : 2 * width], r, z
+        for t, views in back_in_time([row.unbind(0) for row in rows]):
+            incoming, update_candidate, reset, _, n, reset_update, r_t, z_t = views
+            dh = dh + incoming
+            update_candidate.mul_(dh[:, None])
+            seen = n @ split[1]  # d (r h)
+            reset.mul_(seen)
+            back = (reset_update @ split[0]).addcmul_(dh, z_t).addcmul_(seen, r_t)
             dh = back if mask is None else torch.where(mask[t], back, dh)
         gated = weight_gradient(flat[..., : 2 * width], hidden[:-1])
         candidate = weight_gradient(part[2], r * hidden[:-1])
@@ -171,6 +178,12 @@ class _BeforeLoop(torch.autograd.Function):
             flat, x, weight_input, ctx.needs_input_grad[0]
         )
         return grad_x, dh, grad_input, torch.cat([gated, candidate]), grad_bias, None
+
+
+def _views(gates: Tensor, width: int) -> Iterator[tuple[Tensor, ...]]:
+    """Step by step the parts r and z together, r, z, n; made at once, which is half the price."""
+    parts = gates[..., : 2 * width], *gates.split(width, 2)
+    return zip(*(part.unbind(0) for part in parts), strict=True)
 
 
 def _factors(gates: Tensor, hidden: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

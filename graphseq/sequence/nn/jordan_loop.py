@@ -9,6 +9,7 @@ With a_t the argument of phi and u_t that of psi, and ds_t the gradient at the c
 At padding d u_t = d a_t = 0 and ds_t = ds_{t+1}.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from graphseq.sequence.nn.recurrent_loop import (
     Activation,
     activate_,
+    back_in_time,
     freeze_,
     input_gradients,
     project,
@@ -84,8 +86,8 @@ class _JordanLoop(torch.autograd.Function):
         hidden = project(x, weight_input, bias)  # [T, B, D]
         outputs = torch.empty_like(hidden)
         recurrent, outward = weight_context.t(), weight_output.t()
-        for t, (h, y) in enumerate(zip(hidden.unbind(0), outputs.unbind(0), strict=True)):
-            old, new = contexts[t], contexts[t + 1]
+        steps = zip(pairwise(contexts.unbind(0)), hidden.unbind(0), outputs.unbind(0), strict=True)
+        for t, ((old, new), h, y) in enumerate(steps):
             activate_(activation, h.addmm_(old, recurrent))
             activate_(output_activation, torch.addmm(bias_output, h, outward, out=y))
             torch.add(y, old, alpha=alpha, out=new)
@@ -106,10 +108,10 @@ class _JordanLoop(torch.autograd.Function):
         inner, outer = slope(activation, hidden), slope(output_activation, outputs)
         if mask is not None:
             outer.masked_fill_(~mask, 0.0)
-        incoming = grad.unbind(0)
-        for t in reversed(range(x.shape[0])):
-            du = outer[t].mul_(incoming[t] + ds)
-            da = inner[t].mul_(du @ weight_output)
+        rows = [part.unbind(0) for part in (grad, outer, inner)]
+        for t, (incoming, du, da) in back_in_time(rows):
+            du.mul_(incoming + ds)
+            da.mul_(du @ weight_output)
             back = torch.add(da @ weight_context, ds, alpha=alpha)
             ds = back if mask is None else torch.where(mask[t], back, ds)
         grad_x, grad_input, grad_bias = input_gradients(

@@ -192,8 +192,8 @@ def logits(layer: nn.Linear, x: Tensor) -> Tensor:
 def input_scale(log_decay: Tensor) -> Tensor:
     """``sqrt(1 - decay^2)``, from ``log decay <= 0``.
 
-    Below 1 - decay^2 = 1e-6 it is linear, so that the gradient stays under 1000 where the decay
-    reaches 1 and the scale 0.
+    Where 1 - decay^2 is below 1e-6 the scale is linear in it, so that its gradient stays finite (at
+    most 1000 by decay^2) where the decay reaches 1 and the scale 0.
     """
     rest = -torch.expm1(2 * log_decay)
     floor = 1e-6

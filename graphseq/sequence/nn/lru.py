@@ -94,7 +94,7 @@ class LRU(LinearRecurrence):
     ) -> tuple[Tensor, AffineState]:
         driven = projected[1]
         decay, gain = self.spectrum()
-        h, after = gated_scan(decay.expand_as(driven), gain * driven, before, mask=mask)
+        h, after = gated_scan(decay, gain * driven, before, mask=mask)
         return h[..., None], after
 
     def system(self, projected: Projected) -> Dynamics:

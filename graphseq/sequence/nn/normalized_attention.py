@@ -33,8 +33,8 @@ NormFunction = Literal["exp", "softplus", "sigmoid", "exp_softplus", "exp_sigmoi
 class NormalizedAttention(SeparableAttention):
     """Linear attention divided by a learned function of the present input.
 
-    The first three of the functions leave 1 / eta unbounded: it overflows for n below -88 in
-    float32. The last three keep it below 1.
+    The first three of the functions leave 1 / eta unbounded: in float32 it overflows for n below
+    -88, and the gradient of that of "softplus" for n below -44. The last three keep it below 1.
 
     Args:
         channels: D.
@@ -106,7 +106,7 @@ def inverse_norm(n: Tensor, norm_fn: NormFunction) -> Tensor:
     if norm_fn == "exp_sigmoid":
         return torch.exp(-torch.sigmoid(n))
     if norm_fn == "exp_exp":
-        return torch.exp(-torch.exp(n))
+        return torch.exp(-torch.exp(n.clamp(max=10.0)))  # 0 from there on; inf * 0 has no gradient
     raise ValueError(
         f"NormalizedAttention: norm_fn is {norm_fn!r}; pass exp, softplus, sigmoid, exp_softplus, "
         "exp_sigmoid or exp_exp"

@@ -39,6 +39,12 @@ class RecurrentCell(Mixer):
         """
         raise NotImplementedError(f"{type(self).__name__} has no run")
 
+    @torch.compiler.disable  # a compiler would unroll the loop over time, for minutes
+    def _run_uncompiled(
+        self, x: Tensor, before: Carried, mask: Tensor | None
+    ) -> tuple[Tensor, Carried]:
+        return self.run(x, before, mask)
+
     def forward(
         self, x: Tensor, state: State | None = None, *, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:
@@ -48,9 +54,8 @@ class RecurrentCell(Mixer):
         with torch.autocast(x.device.type, enabled=False):
             # Padding must not reach the weights' gradients, where 0 times infinity is no zero.
             steps = zero_padding(x, mask).transpose(0, 1).to(state_dtype(self)).contiguous()
-            y, after = self.run(
-                steps, self.carried(before), None if mask is None else mask.t()[:, :, None]
-            )
+            inside = None if mask is None else mask.t()[:, :, None]
+            y, after = self._run_uncompiled(steps, self.carried(before), inside)
             y = zero_padding(y.transpose(0, 1), mask)  # [B, T, D]
         return y.to(x.dtype), self.make_state(**dict(zip(self.state_names, after, strict=True)))
 

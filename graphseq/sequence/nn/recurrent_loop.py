@@ -8,6 +8,7 @@ stays in the loop is one product with the recurrent weights and a few multiplica
 gradients of the weights are one product over all steps at the end.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -77,6 +78,13 @@ def time_buffer(first: Tensor, num_steps: int) -> Tensor:
     buffer = first.new_empty(num_steps + 1, *first.shape)
     buffer[0] = first
     return buffer
+
+
+def back_in_time(
+    parts: Sequence[tuple[Tensor, ...]],
+) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+    """Goes from the last step to the first: t, and what each of the parts has at t."""
+    return zip(reversed(range(len(parts[0]))), zip(*map(reversed, parts), strict=True), strict=True)
 
 
 def freeze_(new: Tensor, old: Tensor, inside: Tensor) -> None:

@@ -13,8 +13,8 @@ hold), C_i = 2 c, D = d, constant. Initial a, for n = 0, 1, ...:
 
 In parallel it is a convolution with the kernel ``K_l = 2 Re sum_n c B Lambda^l``, in blocks of 64
 steps: inside a block a product with the kernel's Toeplitz matrix, from block to block the state. A
-convolution by FFT over all steps would let rounding errors of the future into the past, would need
-as much work again for the last state, and is no faster on a CPU.
+convolution by FFT over all steps would let rounding errors of the future into the past, and would
+not give the last state.
 
 ========  ==============  =============  ==================================
 symbol    variable        shape          meaning
@@ -112,8 +112,8 @@ class S4D(LinearRecurrence):
         u = projected[0]
         if u.shape[1] == 0:
             return (self.skip * u)[..., None], before
-        whole = torch.full(u.shape[:1], u.shape[1], device=u.device)
-        lengths = whole if mask is None else mask.sum(1)
+        whole = torch.full((1,), u.shape[1], device=u.device)
+        lengths = whole if mask is None else mask.sum(1)  # [B], or [1] for all
         with no_autocast(u):
             y, after = self._blocks(at_least_float32(u), before, lengths)
         return (y + self.skip * u)[..., None], after
@@ -131,30 +131,33 @@ class S4D(LinearRecurrence):
     ) -> tuple[Tensor, AffineState]:
         """All y ``[B, T, D]`` without the skip, and the state after each sequence's end."""
         batch, time, channels = u.shape
-        size = min(_BLOCK, time)  # S steps in each of K blocks; a block adds to M' real states
+        size = min(_BLOCK, time)  # S steps in each of K blocks
+        count = -(-time // size)
         decay, gain, output = self.constants()
         powers = _powers(decay, size + 1)  # [D, M, S + 1]
+        # M' is M, with complex states 2 M: they enter matrix products as pairs of real numbers.
         enter = _reals((gain[..., None] * powers[..., :-1].flip(-1)).mT)  # [D, S, M']
         leave = _reals((output[..., None] * powers[..., 1:]).conj_physical().mT).mT  # [D, M', S]
         kernel = ((output * gain)[..., None] * powers[..., :-1]).sum(1).real  # [D, S]
 
         blocks = _split_blocks(u, size)  # [D, B K, S]
         added = _unreals(blocks @ enter, like=powers)  # [D, B K, M]
-        added = added.unflatten(1, (batch, -1)).permute(1, 2, 0, 3)  # [B, K, D, M]
+        added = added.unflatten(1, (batch, count)).permute(1, 2, 0, 3)  # [B, K, D, M]
         starts = _starts(powers[..., -1], added, before.value)  # [B, K + 1, D, M]
         heard = _reals(starts[:, :-1].permute(2, 0, 1, 3)).flatten(1, 2)  # [D, B K, M']
         y = torch.baddbmm(blocks @ _toeplitz(kernel), heard, leave)  # [D, B K, S]
-        y = y.view(channels, batch, -1).permute(1, 2, 0)[:, :time]
+        y = y.view(channels, batch, count * size).permute(1, 2, 0)[:, :time]
 
+        total = decay.detach() ** lengths[:, None, None]  # [B, D, M]
         # The last block of a sequence may end early: its start, and what its own steps add.
+        lengths = lengths.expand(batch)
         last = lengths // size  # [B]
-        rows, place = torch.arange(batch, device=u.device), lengths[:, None] - size
-        place = place + torch.arange(size, device=u.device)  # [B, S], the steps before the end
+        rows, steps = (torch.arange(n, device=u.device) for n in (batch, size))
+        place = lengths[:, None] - size + steps  # [B, S], the steps before the end
         ours = u[rows[:, None], place.clamp(min=0)]
         ours = ours.masked_fill((place < last[:, None] * size)[..., None], 0.0)  # [B, S, D]
         own = _unreals(ours.permute(2, 0, 1) @ enter, like=powers).transpose(0, 1)  # [B, D, M]
         fade = powers[..., lengths - last * size].permute(2, 0, 1)  # [B, D, M]
-        total = decay.detach() ** lengths[:, None, None]
         return y, AffineState(before.decay * total, fade * starts[rows, last] + own)
 
 
@@ -166,7 +169,7 @@ def _starts(decay: Tensor, added: Tensor, initial: Tensor) -> Tensor:
     """
     flat = added.flatten(2)
     before = AffineState(torch.ones_like(flat[:, 0]), initial.flatten(1))
-    states, _ = gated_scan(decay.flatten().expand_as(flat), flat, before)
+    states, _ = gated_scan(decay.flatten(), flat, before)
     return torch.cat([initial[:, None], states.unflatten(2, tuple(decay.shape))], 1)
 
 

@@ -93,16 +93,21 @@ class SoftmaxAttention(Mixer):
         past = state["k"].shape[1]
         # Without a past, what a position inside its sequence may hear is inside too.
         allowed = None if past == 0 else _allowed(state["mask"], x.shape[1])
-        keys = after["k"].transpose(1, 2)
+        # Fused attention, which keeps no T x T weights, wants one width: zeros add nothing.
+        width = max(q.shape[-1], v.shape[-1])
+        q, k, v = (
+            F.pad(part, (0, width - part.shape[-1])).transpose(1, 2)
+            for part in (q.to(after["k"].dtype), after["k"], after["v"])
+        )
         mixed = F.scaled_dot_product_attention(
-            q.transpose(1, 2).to(keys.dtype),
-            keys,
-            after["v"].transpose(1, 2),
+            q,
+            k,
+            v,
             attn_mask=allowed,
             is_causal=allowed is None,
             dropout_p=self.dropout if self.training else 0.0,
             scale=self.scale,
-        )
+        )[..., : self.channels // self.num_heads]
         return zero_padding(self.readout(mixed.transpose(1, 2), x), inside), after
 
     def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:

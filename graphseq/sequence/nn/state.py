@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
 class State:
     """The memory of one mixer.
+
+    It is no dataclass and no container that a trainer would look into: what wraps a model may
+    convert its outputs, and a memory keeps its precision.
 
     Args:
         owner: the class that made it; no other will take it.
         tensors: named tensors ``[B, ...]``.
     """
 
-    owner: str
-    tensors: Mapping[str, Tensor]
+    def __init__(self, owner: str, tensors: Mapping[str, Tensor]) -> None:
+        self.owner, self.tensors = owner, tensors
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]

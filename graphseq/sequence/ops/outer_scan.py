@@ -1,4 +1,5 @@
 """placeholder until the compiled path lands"""
+
 import torch
 
 from graphseq.sequence.ops import naive

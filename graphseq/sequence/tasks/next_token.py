@@ -150,4 +150,5 @@ class NextTokenPrediction(Task):
         self.state = None
         if tensors is not None:
             rows = next(iter(tensors.values())).shape[0]
-            self.state = self.model.init_state(rows).with_tensors(tensors)
+            model: Any = self.model
+            self.state = model.init_state(rows).with_tensors(tensors)

@@ -81,7 +81,9 @@ class SequenceLabelling(SequenceTask):
 
     def stages(self) -> Sequence[Stage]:
         (stage,) = super().stages()
-        return [stage if self.solved is None else replace(stage, stop=Reached("val/acc", self.solved))]
+        return [
+            stage if self.solved is None else replace(stage, stop=Reached("val/acc", self.solved))
+        ]
 
     def losses(self, batch: Rows, stage: Stage) -> Iterator[Loss]:
         y = self.data.y[batch.own]

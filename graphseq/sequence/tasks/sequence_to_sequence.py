@@ -1,6 +1,7 @@
 """Sequence to sequence with teacher forcing; scored token by token and by whole answers."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -120,5 +121,6 @@ class SequenceToSequence(Task):
         """Whether each answer, made without help, is the target: ``[B]``."""
         target = self.data.target[rows]
         lengths = None if self.data.source_lengths is None else self.data.source_lengths[rows]
-        answer = self.model.generate(self.data.source[rows], lengths, target.shape[1])  # [B, T]
+        model: Any = self.model
+        answer = model.generate(self.data.source[rows], lengths, target.shape[1])  # [B, T]
         return ((answer == target) | (target == IGNORED)).all(1)

@@ -169,7 +169,9 @@ def test_recurrent_streams_and_reads_both_ways(cell: str) -> None:
         torch.testing.assert_close(stream(x[:, t]), whole[:, t], atol=1e-10, rtol=1e-10)
     both = Recurrent(V, num_tokens=V, cell=cell, hidden_channels=8, bidirectional=True)
     assert both(x)[1] is None
-    with pytest.raises(ValueError, match=r"Recurrent: does not stream, for a mixer reads both ways"):
+    with pytest.raises(
+        ValueError, match=r"Recurrent: does not stream, for a mixer reads both ways"
+    ):
         both.stream()
 
 

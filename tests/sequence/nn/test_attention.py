@@ -126,11 +126,11 @@ def test_softmax_hears_itself_after_a_past_of_padding() -> None:
 
 def test_softmax_caches_of_padded_sequences_merge() -> None:
     mixer = random_weights(SoftmaxAttention(D))
-    x, lengths = inputs(), torch.tensor([3, 1])
-    first, second = mixer(x[:, :4], lengths=lengths)[1], mixer(x[:, 4:])[1]
-    merged = mixer.merge(first, second)
-    for row, length in enumerate(lengths.tolist()):
-        alone = torch.cat([x[row, :length], x[row, 4:]])[None]
+    x, lengths = inputs(), torch.tensor([[3, 1], [2, 0]])
+    first = mixer(x[:, :4], lengths=lengths[:, 0])[1]
+    merged = mixer.merge(first, mixer(x[:, 4:], lengths=lengths[:, 1])[1])
+    for row, (a, b) in enumerate(lengths.tolist()):
+        alone = torch.cat([x[row, :a], x[row, 4 : 4 + b]])[None]
         y, _ = mixer.step(x[:, 0], merged)
         torch.testing.assert_close(y[row], mixer.step(x[row : row + 1, 0], mixer(alone)[1])[0][0])
 
@@ -272,11 +272,12 @@ def test_taylor_features_are_the_series(width: int, order: int) -> None:
 
 def test_taylor_features_approach_softmax() -> None:
     softmax = random_weights(SoftmaxAttention(D, num_heads=2))
-    expected, errors = softmax(inputs())[0], []
-    for order in (1, 2, 4, 8):
+    x = 0.5 * inputs()
+    expected, errors = softmax(x)[0], []
+    for order in (2, 4, 8):  # even ones keep all weights positive
         mixer = LinearAttention(D, num_heads=2, feature_map="taylor", order=order).double()
         mixer.load_state_dict(softmax.state_dict())
-        errors.append((mixer(inputs())[0] - expected).abs().max().item())
+        errors.append((mixer(x)[0] - expected).abs().max().item())
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 1e-3 * errors[0]
 
@@ -300,7 +301,8 @@ def test_normalized_is_linear_attention_behind_a_gate(num_heads: int, norm_fn: s
         D, num_heads=num_heads, feature_map="identity", normalize=False
     ).double()
     linear.load_state_dict(mixer.state_dict(), strict=False)
-    linear.out_proj = nn.Identity()  # the heads themselves
+    nn.init.eye_(linear.out_proj.weight)  # the heads themselves
+    nn.init.zeros_(linear.out_proj.bias)
     x = inputs()
     eta = ETA[norm_fn](mixer.norm_proj(x))  # [B, T, H]
     gated = linear(x)[0].unflatten(-1, (num_heads, -1)) / eta[..., None]
@@ -311,7 +313,7 @@ def test_normalized_is_linear_attention_behind_a_gate(num_heads: int, norm_fn: s
 
 @pytest.mark.parametrize("norm_fn", ETA)
 def test_inverse_norms_far_from_zero(norm_fn: str) -> None:
-    n = torch.tensor([-80.0, -20.0, 0.0, 20.0, 1000.0], requires_grad=True)
+    n = torch.tensor([-40.0, -20.0, 0.0, 20.0, 1000.0], requires_grad=True)
     inverse = inverse_norm(n, norm_fn)
     exact = 1 / ETA[norm_fn](n.detach().double())
     torch.testing.assert_close(inverse.double(), exact, rtol=1e-5, atol=1e-38)
