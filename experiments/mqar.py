@@ -47,7 +47,7 @@ def recall(prefix: str, name: str) -> Experiment:
     mixer, arguments, positions, lr = MIXERS[name]
     return Experiment(
         name=f"{prefix}_{name}",
-        data=partial(mqar, length=length, num_pairs=num_pairs),
+        data=partial(mqar, length=length, num_pairs=num_pairs, seed=0),
         model=partial(
             SequenceModel,
             mixer=partial(mixer, **arguments),

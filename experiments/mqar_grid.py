@@ -54,7 +54,7 @@ def grid(name: str, mixer: Any, state: str | None, positions: bool) -> Experimen
     states = [[{f"model.mixer.{state}": size} for size in STATES]] if state else []
     return Experiment(
         name=f"mqar_grid_{name}",
-        data=partial(mqar, length=64, num_pairs=4),
+        data=partial(mqar, length=64, num_pairs=4, seed=0),
         model=partial(
             SequenceModel,
             mixer=mixer,

@@ -14,9 +14,22 @@ from graphseq.graph import data as graph_data
 from graphseq.graph.adjacency import Adjacency
 from graphseq.graph.csr import CSR
 from graphseq.graph.data import LinkData, NodeData
+from graphseq.sequence import data as sequence_data
+from graphseq.sequence.data import TokenStream
 from graphseq.training.catalog import shipped
+from graphseq.training.grid import cells
 
 EXPERIMENTS = shipped()
+FEW = {"num_train": 12, "num_val": 6, "num_test": 6}
+SEQUENCE_DATA = {  # drawn data, and what makes few and short ones of them
+    sequence_data.mqar: {"length": 16, "num_pairs": 2, "num_test": 6, "num_val": 6, "num_train": 9},
+    sequence_data.adding_problem: {**FEW, "length": 6},
+    sequence_data.copy_memory: {**FEW, "delay": 3, "copy_length": 2},
+    sequence_data.parity: {**FEW, "length": 5},
+    sequence_data.reversal: {**FEW, "length": 4},
+    sequence_data.sequential_digits: {},
+}
+TEXT_DATA = (sequence_data.tiny_shakespeare, sequence_data.wikitext2)
 NODE_DATA = (
     *(graph_data.planetoid, graph_data.amazon, graph_data.coauthor, graph_data.citation_full),
     *(graph_data.digits, graph_data.ogbn_arxiv, graph_data.five_folds),
@@ -78,8 +91,19 @@ def tiny_graph(sparse: bool, seed: int) -> NodeData:
     )
 
 
+def tiny_text(num_tokens: int) -> TokenStream:
+    """A vocabulary as large as the real one, of which little is used."""
+    tokens = torch.arange(400) * 7 % num_tokens
+    words = tuple(str(i) for i in range(num_tokens))
+    return TokenStream(train=tokens, val=tokens[:90], test=tokens[:80], vocabulary=words)
+
+
 def stand_in(data: partial[Any]) -> partial[Any]:
     """Tiny data of the same kind, dense or sparse as the experiment asks."""
+    if data.func in SEQUENCE_DATA:
+        return partial(data.func, **{**data.keywords, **SEQUENCE_DATA[data.func]})
+    if data.func in TEXT_DATA:
+        return partial(tiny_text, num_tokens=65 if data.func is TEXT_DATA[0] else 10_100)
     if data.func in LINK_DATA:
         return partial(tiny_links, like=data.func.__name__)
     assert data.func in NODE_DATA, f"no stand-in for {data.func.__name__}"
@@ -97,6 +121,12 @@ def few_pairs(load: partial[Any]) -> LinkData:
     data = load()
     pairs = ("val", "val_negative", "test", "test_negative")
     return dataclasses.replace(data, **{name: getattr(data, name)[:, :1000] for name in pairs})
+
+
+def few_tokens(load: partial[Any]) -> TokenStream:
+    """The whole vocabulary, but only the first tokens to score."""
+    data = load()
+    return dataclasses.replace(data, val=data.val[:3000], test=data.test[:3000])
 
 
 def with_few_pairs(experiment: Experiment) -> Experiment:
@@ -161,6 +191,26 @@ def test_the_names_that_scripts_rely_on() -> None:
     assert {f"{model}_heart_{graph}" for model in models for graph in graphs} <= set(EXPERIMENTS)
 
 
+def test_the_sequence_names_that_scripts_rely_on() -> None:
+    mixers = ("attention", "linear", "s6", "ssd", "qlstm", "aaren", "normalised")
+    assert {f"mqar_{m}" for m in (*mixers, "qlstm_reversed", "rglru")} <= set(EXPERIMENTS)
+    models = ("aaren", "lstm", "gru", "s6")
+    assert {f"{model}_digits" for model in models} <= set(EXPERIMENTS)
+    models = ("lstm", "aaren", "attention", "s6")
+    texts = ("shakespeare", "wikitext2")
+    assert {f"{model}_{text}" for model in models for text in texts} <= set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("name", [name for name, e in EXPERIMENTS.items() if e.grid])
+def test_the_cells_of_a_grid_build(name: str) -> None:
+    """The first and the last, whose sizes are the smallest and the largest."""
+    whole = cells(EXPERIMENTS[name])
+    assert len({one.name for one in whole}) == len(whole)
+    for one in (whole[0], whole[-1]):
+        small = dataclasses.replace(shortened(one), data=stand_in(one.data))
+        check(run(small, [0], progress=False), one)
+
+
 def on_disk(experiment: Experiment) -> bool:
     """PubMed's features and most of OGB are too large to keep beside the others."""
     data = experiment.data
@@ -189,4 +239,6 @@ def test_two_steps_on_real_data(name: str) -> None:
     experiment = shortened(EXPERIMENTS[name])
     if experiment.data.func is graph_data.ogbl_ddi:
         experiment = with_few_pairs(experiment)
+    if experiment.data.func in TEXT_DATA:
+        experiment = dataclasses.replace(experiment, data=partial(few_tokens, load=experiment.data))
     check(run(experiment, [0], progress=False), EXPERIMENTS[name])

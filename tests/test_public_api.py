@@ -11,7 +11,8 @@ PUBLIC = {
     "graphseq": {
         *("DAGNN", "ForwardGNN", "NCN", "NCNC"),
         *("Task", "Loss", "Stage", "fit", "evaluate", "Experiment", "Budget", "Claim"),
-        *("run", "save", "load", "graph", "training"),
+        *("run", "save", "load", "graph", "sequence", "training"),
+        *("Aaren", "Recurrent", "SequenceModel"),
     },
     "graphseq.graph": {"data", "models", "nn", "ops", "tasks"},
     "graphseq.graph.models": {
@@ -23,6 +24,18 @@ PUBLIC = {
     },
     "graphseq.graph.tasks": {
         *("ForwardLearning", "ForwardLinkLearning", "LinkPrediction", "NodeClassification"),
+    },
+    "graphseq.sequence": {"data", "dynamics", "models", "nn", "ops", "tasks"},
+    "graphseq.sequence.models": {"Aaren", "Recurrent", "Seq2Seq", "SequenceModel"},
+    "graphseq.sequence.nn": {
+        *("AarenAttention", "LinearAttention", "NormalizedAttention", "SoftmaxAttention"),
+        *("LRU", "QuasiGRU", "QuasiLSTM", "RGLRU", "S4D", "S6", "SSD"),
+        *("Bidirectional", "Elman", "GRU", "Jordan", "LSTM"),
+        *("Block", "Mixer", "State", "gradient_norms"),
+    },
+    "graphseq.sequence.tasks": {
+        *("NextTokenPrediction", "SequenceClassification", "SequenceLabelling"),
+        *("SequenceRegression", "SequenceToSequence"),
     },
 }
 
@@ -51,6 +64,10 @@ def test_public_names_are_documented(name: str) -> None:
 
 def test_one_import_reaches_every_wing() -> None:
     """In a fresh process: here other tests have imported the parts already."""
-    names = [f"graphseq.graph.{part}.__name__" for part in PUBLIC["graphseq.graph"]]
+    names = [
+        f"graphseq.{wing}.{part}.__name__"
+        for wing in ("graph", "sequence")
+        for part in PUBLIC[f"graphseq.{wing}"]
+    ]
     script = f"import graphseq; {'; '.join(names)}; graphseq.training.fit"
     subprocess.run([sys.executable, "-c", script], check=True)

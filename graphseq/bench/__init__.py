@@ -12,7 +12,9 @@ from importlib import import_module
 
 from graphseq.bench.timing import Row
 
-BENCHMARKS = ("dagnn", "forward", "neighbors", "ncn", "spmm", "reduce", "loop")
+BENCHMARKS = (
+    "dagnn", "forward", "neighbors", "ncn", "spmm", "reduce", "scan", "mqar", "stream", "loop",
+)  # fmt: skip
 
 
 def run_bench(name: str | None = None, case: str | None = None, json: bool = False) -> list[Row]:

@@ -1,10 +1,10 @@
 """Milliseconds and memory per token, from the 100th token to the 100,000th.
 
 Every mixer of :mod:`graphseq.sequence.nn` that streams with a constant state, with 64 channels and
-otherwise its defaults, and softmax attention with its cache. Each reads every token by ``step``, one
-sequence on one thread, without gradients. At each of the tokens that are reported all mixers stand
-side by side, and a row is the median of a window of steps made in turn. Attention, whose step costs
-as much as there is to read, stops at 10,000 tokens; later rows of it are empty.
+otherwise its defaults, and softmax attention with its cache. Each reads every token by ``step``,
+one sequence on one thread, without gradients. At each token that is reported all mixers stand side
+by side, and a row is the median of a window of steps made in turn. Attention, whose step costs as
+much as there is to read, stops at 10,000 tokens; later rows of it are empty.
 
 No speed is reported unless the outputs of the first steps agree with those of the parallel form in
 float64.
@@ -20,11 +20,10 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import graphseq.sequence.nn as layers
 from graphseq.bench.timing import Row, lone_row, max_error, refuse_disagreement
-from graphseq.files import atomic_write
+from graphseq.files import atomic_write, atomic_write_text
 from graphseq.sequence.nn import Mixer, SoftmaxAttention
 
 WIDTH = 64
@@ -50,11 +49,16 @@ def rows(
         window: number of steps up to a token, this one included, whose median is reported.
 
     Raises:
-        ValueError: if there is no such case, or outputs are wrong.
+        ValueError: if there is no such case, tokens do not increase, or outputs are wrong.
     """
     known = cases()
     if case is not None and case not in known:
         raise ValueError(f"bench stream: no case {case!r}; there are {', '.join(known)}")
+    if window < 1 or sorted({0, *tokens}) != [0, *tokens]:
+        raise ValueError(
+            f"bench stream: tokens are {tuple(tokens)} and window is {window}; pass increasing "
+            "numbers of tokens, and a window of 1 or more"
+        )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # a step is too small to share
     try:
@@ -100,8 +104,7 @@ def write_curve(measured: Sequence[Row], path: Path) -> None:
     lines += [
         f"{row['op']},{row['token']},{row['ours_ms']:.5f},{row['state_bytes']}" for row in measured
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, lambda file: file.write(("\n".join(lines) + "\n").encode()))
+    atomic_write_text(path, "\n".join(lines) + "\n")
 
 
 def draw(curve: str | Path, path: str | Path) -> Path:
@@ -195,13 +198,11 @@ class _Streamed:
             self.advance()
 
     @torch.no_grad()
-    def advance(self) -> Tensor:
+    def advance(self) -> None:
         """Reads one token."""
-        self.last, self.state = self.mixer.step(
-            self.tokens[self.count % len(self.tokens)], self.state
-        )
+        x_t = self.tokens[self.count % len(self.tokens)]  # [1, D]
+        self.last, self.state = self.mixer.step(x_t, self.state)
         self.count += 1
-        return self.last
 
     def refuse_infinity(self) -> None:
         """A state that ran away has no speed either.

@@ -55,8 +55,6 @@ Backend = Literal["auto", "numba", "torch"]
 
 # Float64 entries of all heads that the backward pass handles together: 128 KiB stay in the cache.
 _BLOCK_ENTRIES = 16_384
-# Steps for which another thread is worth the extra sweep that finds its first state.
-_MIN_SEGMENT = 64
 
 
 def prefix_softmax(
@@ -194,7 +192,7 @@ def _segments(values: Tensor) -> int:
     batch, time = values.shape[:2]
     if values.numel() < kernels.SERIAL_WORK:
         return 1
-    return max(min(-(-torch.get_num_threads() // max(batch, 1)), time // _MIN_SEGMENT), 1)
+    return max(min(-(-torch.get_num_threads() // max(batch, 1)), time), 1)
 
 
 def _slots(part: Tensor, segments: int, rest: float) -> Tensor:
