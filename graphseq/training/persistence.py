@@ -3,8 +3,8 @@
 ``model.safetensors`` holds the weights in their own dtypes, ``model.json`` the class, the
 constructor arguments, and the checksum of the weights that belong to them. The arguments are read
 from the model itself: every argument of the constructor must be an attribute of the same name, as
-PyTorch's and PyG's layers keep theirs. An argument may be a :class:`functools.partial` of a module
-class (a model's mixer), which is written as its class and arguments. Loading makes only classes
+PyTorch's and PyG's layers keep theirs. An argument may be a module class (a model's mixer) or a
+:class:`functools.partial` of one, written as its class and arguments. Loading makes only classes
 that graphseq defines or that the caller hands over; the file's words are compared with theirs,
 never imported.
 """
@@ -121,6 +121,7 @@ def _written(name: str, value: Any) -> Any:
     """An argument as JSON holds it."""
     if is_plain(value):
         return value
+    value = partial(value) if isinstance(value, type) else value
     kind = value.func if isinstance(value, partial) else None
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)) or value.args:
         raise TypeError(
