@@ -53,7 +53,7 @@ def recall(prefix: str, name: str) -> Experiment:
             mixer=partial(mixer, **arguments),
             hidden_channels=64,
             num_layers=2,
-            dropout=0.1,
+            input_dropout=0.1,
             max_length=length if positions else None,
             tie_weights=True,
             init="normal",

@@ -60,7 +60,7 @@ def grid(name: str, mixer: Any, state: str | None, positions: bool) -> Experimen
             mixer=mixer,
             hidden_channels=64,
             num_layers=2,
-            dropout=0.1,
+            input_dropout=0.1,
             max_length=64 if positions else None,
             tie_weights=True,
             init="normal",

@@ -82,7 +82,7 @@ def both(function: Function, inputs: Sequence[Tensor], grad: Tensor) -> list[Ten
     """The result and the gradients of all inputs, by autograd."""
     inputs = [x.detach().requires_grad_() for x in inputs]
     out = function(*inputs)
-    return [out.detach(), *torch.autograd.grad(out, inputs, grad)]
+    return [out.detach(), *torch.autograd.grad(out, inputs, grad, materialize_grads=True)]
 
 
 def exact(twin: Function, inputs: Sequence[Tensor], grad: Tensor) -> list[Tensor]:
@@ -96,4 +96,5 @@ def exact(twin: Function, inputs: Sequence[Tensor], grad: Tensor) -> list[Tensor
         out = twin(*(x[i : i + 1] if x.dim() > 2 else x for x in wide))
         out.backward(grad[i : i + 1].double())
         outputs.append(out.detach())
-    return [torch.cat(outputs), *(x.grad for x in wide if x.grad is not None)]
+    grads = (torch.zeros_like(x) if x.grad is None else x.grad for x in wide)
+    return [torch.cat(outputs), *grads]

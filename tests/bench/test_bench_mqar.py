@@ -94,7 +94,7 @@ def test_no_speed_is_reported_for_another_loss(wrong: str, monkeypatch: pytest.M
 
     monkeypatch.setattr(mqar, "labelled_loss", changed)
     with pytest.raises(ValueError, match=r"bench head .*no speed is reported"):
-        mqar.rows("head", seconds=0.0, shrink=64)
+        mqar.rows("head", seconds=0.0, shrink=32)
 
 
 def test_no_speed_is_reported_for_broken_examples(monkeypatch: pytest.MonkeyPatch) -> None:

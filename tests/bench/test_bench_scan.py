@@ -41,7 +41,7 @@ def test_growth_has_one_row_for_each_length() -> None:
     assert rows[3]["ms_per_step"] == rows[3]["ours_ms"] / 32
 
 
-def outer(decaying: bool, initial: int = 0) -> tuple[Tensor, ...]:
+def outer(decaying: bool) -> tuple[Tensor, ...]:
     q, k, v = (normal(i, B, T, H, D + i) for i in (0, 0, 1))
     return (q, k, v, -normal(2, B, T, H).exp()) if decaying else (q, k, v)
 

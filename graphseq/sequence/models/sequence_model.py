@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from graphseq.sequence.models.stream import Stream
 from graphseq.sequence.nn import Mixer
-from graphseq.sequence.nn.block import Activation, Block, Norm
+from graphseq.sequence.nn.block import Activation, Block, Norm, dropout_layer
 from graphseq.sequence.nn.head import Head
 from graphseq.sequence.nn.initialization import init_normal
 from graphseq.sequence.nn.positions import Positions
@@ -36,7 +36,8 @@ class SequenceModel(nn.Module):
         ff_channels: width of each block's MLP; None for none.
         norm: "pre", "post", or "none" of either; see :class:`~graphseq.sequence.nn.Block`.
         activation: of the MLPs.
-        dropout: of the embedding, of what a block adds, and of the MLPs' hidden layers.
+        dropout: of what a block adds, and of the MLPs' hidden layers.
+        input_dropout: of the embedding; as ``dropout`` where it is None.
         max_length: longest sequence that the learned position embedding reaches; None for no
             position embedding.
         readout: "all" positions, the "last" one of each sequence, or their "mean".
@@ -69,6 +70,7 @@ class SequenceModel(nn.Module):
         norm: Norm = "pre",
         activation: Activation = "gelu",
         dropout: float = 0.0,
+        input_dropout: float | None = None,
         max_length: int | None = None,
         readout: Readout = "all",
         tie_weights: bool = False,
@@ -82,13 +84,14 @@ class SequenceModel(nn.Module):
         self.ff_channels, self.norm, self.activation = ff_channels, norm, activation
         self.max_length, self.readout, self.tie_weights = max_length, readout, tie_weights
         self.cutoffs, self.init, self.dropout = cutoffs, init, dropout
+        self.input_dropout = input_dropout
         self.embedding: nn.Module = (
             nn.Embedding(num_tokens, hidden_channels)
             if num_tokens is not None
             else nn.Linear(in_channels or 0, hidden_channels)
         )
         self.positions = None if max_length is None else Positions(max_length, hidden_channels)
-        self.drop = nn.Dropout(dropout)
+        self.drop = dropout_layer(dropout if input_dropout is None else input_dropout)
         around: dict[str, Any] = {"norm": norm, "activation": activation, "dropout": dropout}
         self.blocks = nn.ModuleList(
             Block(mixer(hidden_channels), ff_channels=ff_channels, **around)

@@ -48,7 +48,7 @@ class Block(nn.Module):
             raise ValueError(f"Block: activation is {activation!r}; pass relu or gelu")
         self.mixer, self.norm = mixer, norm
         self.act = F.relu if activation == "relu" else F.gelu
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout_layer(dropout)
         width = mixer.channels
         self.mixer_norm = nn.LayerNorm(width) if norm != "none" else None
         self.mlp_in = self.mlp_out = self.mlp_norm = None
@@ -95,3 +95,8 @@ class Block(nn.Module):
             return self.dropout(added)
         total = x + self.dropout(added)
         return norm(total) if self.norm == "post" else total
+
+
+def dropout_layer(p: float) -> nn.Module:
+    """Dropout; nothing where p is 0, for which torch would still draw a mask."""
+    return nn.Dropout(p) if p else nn.Identity()

@@ -39,16 +39,8 @@ def forward_pass(
     ``tiles`` hold zeros, by worker: square, wide, its transpose, high, its transpose, the state's
     transpose, and rows; wide is ``[C, N]``, high ``[C, P]``.
     """
-    square, wide, wide_turned, high, _, _, rows = tiles
-    heads, workers = q.shape[2], square.shape[0]
-    pairs = q.shape[0] * heads
-    for w in prange(workers):
-        for pair in range(w * pairs // workers, (w + 1) * pairs // workers):
-            b, h = pair // heads, pair % heads
-            _forward(
-                b, h, q, k, v, decay, mask, states[b, h], y,
-                square[w], wide[w], wide_turned[w], high[w], rows[w],
-            )  # fmt: skip
+    for worker in prange(tiles[0].shape[0]):
+        _forward(worker, q, k, v, decay, mask, states, y, tiles)
 
 
 @kernel(parallel=True)
@@ -60,102 +52,106 @@ def backward_pass(
 
     ``grad_state`` ``[B, H, N, P]``, in and out, is the gradient of the last, then the first state.
     """
-    square, wide, wide_turned, high, high_turned, state_turned, rows = tiles
-    heads, workers = q.shape[2], square.shape[0]
-    pairs = q.shape[0] * heads
-    for w in prange(workers):
-        for pair in range(w * pairs // workers, (w + 1) * pairs // workers):
-            b, h = pair // heads, pair % heads
-            _backward(
-                b, h, q, k, v, decay, mask, states[b, h], grad, grad_state[b, h],
-                grad_q, grad_k, grad_v, grad_decay, square[w], wide[w], wide_turned[w],
-                high[w], high_turned[w], state_turned[w], rows[w],
-            )  # fmt: skip
+    for worker in prange(tiles[0].shape[0]):
+        _backward(
+            worker, q, k, v, decay, mask, states, grad, grad_state,
+            grad_q, grad_k, grad_v, grad_decay, tiles,
+        )  # fmt: skip
 
 
 @kernel()
 def _forward(
-    b: int, h: int, q: Any, k: Any, v: Any, decay: Any, mask: Any, states: Any, y: Any,
-    square: Any, wide: Any, k_turned: Any, high: Any, rows: Any,
-) -> None:  # fmt: skip
-    """One head of one sequence, chunk by chunk."""
+    worker: int, q: Any, k: Any, v: Any, decay: Any, mask: Any, states: Any, y: Any, tiles: Any
+) -> None:
+    """One worker's share."""
+    square, wide, high = tiles[0][worker], tiles[1][worker], tiles[3][worker]
     weights, scores = square[0], square[1]
     qs, ks, vs, ys = wide[0], wide[1], high[0], high[1]
-    start, end = rows[0], rows[1]
-    chunk = start.shape[0]
+    k_turned, start, end = tiles[2][worker], tiles[6][worker, 0], tiles[6][worker, 1]
+    chunk, heads, slots, workers = start.shape[0], q.shape[2], states.shape[2], tiles[0].shape[0]
+    pairs = q.shape[0] * heads
     for c in range((q.shape[1] + chunk - 1) // chunk):
         t = c * chunk
-        before, after = states[c % states.shape[0]], states[(c + 1) % states.shape[0]]
-        weigh(decay, mask, b, t, h, weights, start, end)
-        load(q, mask, b, t, h, qs)
-        load(k, mask, b, t, h, ks)
-        load(v, mask, b, t, h, vs)
-        transpose(ks, k_turned)
-        product(qs, k_turned, RESULT, scores)
-        multiply(weights, scores)
-        product(qs, before, FULL, ys)
-        scale_rows(start, ys)
-        add_product(scores, vs, LOWER, ys)
-        store(ys, b, t, h, y)
-        scale(before, start[chunk - 1], after)
-        scale_rows(end, ks)
-        add_product(ks.T, vs, FULL, after)
+        for pair in range(worker * pairs // workers, (worker + 1) * pairs // workers):
+            b, h = pair // heads, pair % heads
+            before, after = states[b, h, c % slots], states[b, h, (c + 1) % slots]
+            weigh(decay, mask, b, t, h, weights, start, end)
+            load(q, mask, b, t, h, qs)
+            load(k, mask, b, t, h, ks)
+            load(v, mask, b, t, h, vs)
+            transpose(ks, k_turned)
+            product(qs, k_turned, RESULT, scores)
+            multiply(weights, scores)
+            product(qs, before, FULL, ys)
+            scale_rows(start, ys)
+            add_product(scores, vs, LOWER, ys)
+            store(ys, b, t, h, y)
+            scale(before, start[chunk - 1], after)
+            scale_rows(end, ks)
+            add_product(ks.T, vs, FULL, after)
 
 
 @kernel()
 def _backward(
-    b: int, h: int, q: Any, k: Any, v: Any, decay: Any, mask: Any, states: Any, grad: Any,
-    state: Any, grad_q: Any, grad_k: Any, grad_v: Any, grad_decay: Any, square: Any, wide: Any,
-    k_turned: Any, high: Any, v_turned: Any, turned: Any, rows: Any,
+    worker: int, q: Any, k: Any, v: Any, decay: Any, mask: Any, states: Any, grad: Any,
+    grad_state: Any, grad_q: Any, grad_k: Any, grad_v: Any, grad_decay: Any, tiles: Any,
 ) -> None:  # fmt: skip
-    """One head of one sequence, chunk by chunk from the last; ``state`` is the state's gradient."""
+    """One worker's share."""
+    square, wide, high = tiles[0][worker], tiles[1][worker], tiles[3][worker]
     weights, scores, grads = square[0], square[1], square[2]
     qs, ks, sums, vs, gs, high_sums = wide[0], wide[1], wide[2], high[0], high[1], high[2]
+    k_turned, v_turned, turned = tiles[2][worker], tiles[4][worker], tiles[5][worker]
+    rows = tiles[6][worker]
     start, end, steps, spare = rows[0], rows[1], rows[2], rows[3]
     chunk, decayed = start.shape[0], decay.shape[0] > 0
+    heads, workers = q.shape[2], tiles[0].shape[0]
+    pairs = q.shape[0] * heads
     for c in range((q.shape[1] + chunk - 1) // chunk - 1, -1, -1):
-        t, before = c * chunk, states[c]
-        weigh(decay, mask, b, t, h, weights, start, end)
-        load(q, mask, b, t, h, qs)
-        load(k, mask, b, t, h, ks)
-        load(v, mask, b, t, h, vs)
-        load(grad, mask, b, t, h, gs)
-        transpose(ks, k_turned)
-        product(qs, k_turned, RESULT, scores)
-        multiply(weights, scores)
-        product(ks, state, FULL, high_sums)
-        scale_rows(end, high_sums)
-        add_product(scores.T, gs, UPPER, high_sums)
-        store(high_sums, b, t, h, grad_v)
+        t = c * chunk
+        for pair in range(worker * pairs // workers, (worker + 1) * pairs // workers):
+            b, h = pair // heads, pair % heads
+            before, state = states[b, h, c], grad_state[b, h]
+            weigh(decay, mask, b, t, h, weights, start, end)
+            load(q, mask, b, t, h, qs)
+            load(k, mask, b, t, h, ks)
+            load(v, mask, b, t, h, vs)
+            load(grad, mask, b, t, h, gs)
+            transpose(ks, k_turned)
+            product(qs, k_turned, RESULT, scores)
+            multiply(weights, scores)
+            product(ks, state, FULL, high_sums)
+            scale_rows(end, high_sums)
+            add_product(scores.T, gs, UPPER, high_sums)
+            store(high_sums, b, t, h, grad_v)
 
-        transpose(vs, v_turned)
-        product(gs, v_turned, RESULT, grads)
-        if decayed:  # before the weights go into both factors
-            _clear(steps)
-            add_crossings(scores, grads, spare, steps)
-        multiply(weights, grads)
+            transpose(vs, v_turned)
+            product(gs, v_turned, RESULT, grads)
+            if decayed:  # before the weights go into both factors
+                _clear(steps)
+                add_crossings(scores, grads, spare, steps)
+            multiply(weights, grads)
 
-        transpose(state, turned)
-        product(vs, turned, FULL, sums)
-        scale_rows(end, sums)
-        if decayed:
-            _add_leaving(ks, sums, steps)
-        add_product(grads.T, qs, UPPER, sums)
-        store(sums, b, t, h, grad_k)
+            transpose(state, turned)
+            product(vs, turned, FULL, sums)
+            scale_rows(end, sums)
+            if decayed:
+                _add_leaving(ks, sums, steps)
+            add_product(grads.T, qs, UPPER, sums)
+            store(sums, b, t, h, grad_k)
 
-        transpose(before, turned)
-        product(gs, turned, FULL, sums)
-        scale_rows(start, sums)
-        if decayed:
-            _add_entering(qs, sums, steps)
-            _add_passing(before, state, start[chunk - 1], steps)
-            _store_steps(steps, mask, b, t, h, grad_decay)
-        add_product(grads, ks, LOWER, sums)
-        store(sums, b, t, h, grad_q)
+            transpose(before, turned)
+            product(gs, turned, FULL, sums)
+            scale_rows(start, sums)
+            if decayed:
+                _add_entering(qs, sums, steps)
+                _add_passing(before, state, start[chunk - 1], steps)
+                _store_steps(steps, mask, b, t, h, grad_decay)
+            add_product(grads, ks, LOWER, sums)
+            store(sums, b, t, h, grad_q)
 
-        scale_rows(start, qs)
-        scale(state, start[chunk - 1], state)
-        add_product(qs.T, gs, FULL, state)
+            scale_rows(start, qs)
+            scale(state, start[chunk - 1], state)
+            add_product(qs.T, gs, FULL, state)
 
 
 @kernel()

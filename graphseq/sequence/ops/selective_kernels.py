@@ -183,12 +183,8 @@ def _finish_inputs(s: Any, p: int) -> None:
 @kernel()
 def _load(row: Any, s: Any, p: int) -> None:
     """A row of at most 16 channels, with 0 for those it lacks."""
-    if row.shape[0] == LANES:
-        for d in range(LANES):
-            s[p + d] = row[d]
-    else:
-        for d in range(LANES):
-            s[p + d] = row[d] if d < row.shape[0] else 0
+    for d in range(LANES):
+        s[p + d] = row[d] if d < row.shape[0] else 0
 
 
 @kernel()
