@@ -42,6 +42,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sequence.nn": (*SHARED, "sequence.ops"),
     "sequence.models": (*SHARED, "sequence.ops", "sequence.nn"),
     "sequence.dynamics": (*SHARED, "sequence.ops", "sequence.nn", "sequence.models"),
+    "sequence.dynamics.figures": (
+        *(*SHARED, "sequence.dynamics", "sequence.ops", "sequence.nn", "sequence.models"),
+        "training",
+    ),
     "sequence.solvers": SHARED,
     "sequence.data": (*SHARED, "sequence.solvers"),
     "sequence.metrics": (*SHARED, "sequence.ops"),

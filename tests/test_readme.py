@@ -76,6 +76,16 @@ def test_forward_learning_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.iterdir()) == []
 
 
+def test_sequence_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = executed(SNIPPETS[3])
+    assert names["result"].metrics["test/acc"] > 0.8
+    x = names["data"].x[names["data"].test[:1]]
+    whole = names["model"](x)[0][0]
+    torch.testing.assert_close(names["answers"][-1], whole, atol=1e-4, rtol=1e-4)
+    assert list(tmp_path.iterdir()) == []
+
+
 def executed(snippet: str) -> dict[str, Any]:
     """The names that an example leaves behind; it has at most ten lines."""
     assert len([line for line in snippet.splitlines() if line.strip()]) <= 10

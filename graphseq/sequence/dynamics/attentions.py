@@ -122,9 +122,9 @@ def _projected(
         decay=decay,
         gain=gain,
         output=output,
-        enter=at_least_float32(weight).unflatten(0, split),
-        read=at_least_float32(mixer.out_proj.weight).unflatten(1, split),
-        enter_bias=None if bias is None else at_least_float32(bias).unflatten(0, split),
-        read_bias=None if mixer.out_proj.bias is None else at_least_float32(mixer.out_proj.bias),
+        enter=weight.unflatten(0, split),
+        read=mixer.out_proj.weight.unflatten(1, split),
+        enter_bias=None if bias is None else bias.unflatten(0, split),
+        read_bias=mixer.out_proj.bias,
         finite=finite,
     )

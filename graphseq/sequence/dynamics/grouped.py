@@ -13,11 +13,12 @@ Laid out as one vector of G N P states this is a system with, for state (g, n, p
 that is, Lambda_i = diag(decay) x I_P, B_i = (gain x I_P) W and C_i = R (output^T x I_P).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from graphseq.sequence.dynamics.system import DynamicalSystem
+from graphseq.sequence.nn.mixer import at_least_float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,24 +45,30 @@ class Grouped:
     finite: bool = True
 
     def flatten(self, u: Tensor) -> DynamicalSystem:
-        """The system over all states, for inputs ``[B, T, D]``."""
+        """The system over all states, in float32 at least, for inputs ``[B, T, D]``."""
         batch, time, channels = u.shape
         groups, width = self.enter.shape[:2]
         size = max(t.shape[-1] for t in (self.decay, self.gain, self.output))
         shape = batch, time, groups, size
-        decay, gain, output = (t.expand(shape) for t in (self.decay, self.gain, self.output))
-        entering = gain[..., None, None] * self.enter[:, None]  # [B, T, G, N, P, D]
-        reading = self.read[:, :, None] * output[:, :, None, ..., None]  # [B, T, D, G, N, P]
-        skip = self.read.real.new_zeros(channels, channels) if self.skip is None else self.skip
-        constant = None
-        if self.enter_bias is not None:
-            constant = (gain[..., None] * self.enter_bias[:, None]).flatten(2)
-        return DynamicalSystem(
+        parts = (self.decay, self.gain, self.output)
+        decay, gain, output = (at_least_float32(t).expand(shape) for t in parts)
+        enter, read = at_least_float32(self.enter), at_least_float32(self.read)
+        entering = gain[..., None, None] * enter[:, None]  # [B, T, G, N, P, D]
+        reading = read[:, :, None] * output[:, :, None, ..., None]  # [B, T, D, G, N, P]
+        skip = read.real.new_zeros(channels, channels)
+        if self.skip is not None:
+            skip = at_least_float32(self.skip)
+        system = DynamicalSystem(
             Lambda=decay[..., None].expand(*shape, width).flatten(2),
             B=entering.flatten(2, 4),
             C=reading.flatten(3),
             D=skip.expand(batch, time, -1, -1),
-            state_bias=constant,
-            output_bias=None if self.read_bias is None else self.read_bias.expand(batch, time, -1),
             finite=self.finite,
         )
+        if self.enter_bias is not None:
+            constant = gain[..., None] * at_least_float32(self.enter_bias)[:, None]
+            system = replace(system, state_bias=constant.flatten(2))
+        if self.read_bias is not None:
+            constant = at_least_float32(self.read_bias).expand(batch, time, -1)
+            system = replace(system, output_bias=constant)
+        return system

@@ -4,12 +4,15 @@ Their ``dynamics`` gives decays, gains and outputs of each group on the values; 
 values come from the input and how the output comes from the groups, which is linear in both.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from graphseq.sequence.dynamics.grouped import Grouped
 from graphseq.sequence.nn import LRU, RGLRU, S4D, S6, SSD, QuasiGRU, QuasiLSTM
 from graphseq.sequence.nn.linear_recurrence import Dynamics
+from graphseq.sequence.nn.mixer import at_least_float32
 
 
 def state_space(mixer: S4D | S6 | SSD, u: Tensor) -> Grouped:
@@ -61,19 +64,10 @@ def quasi_lstm(mixer: QuasiLSTM, u: Tensor) -> Grouped:
 
 def linear_recurrent_unit(mixer: LRU, u: Tensor) -> Grouped:
     """Complex states: ``out_proj [Re h; Im h] = Re((R_1 - i R_2) h)`` for its halves R_1, R_2."""
-    real, imag = mixer.in_proj.weight.chunk(2)
-    read_real, read_imag = mixer.out_proj.weight.chunk(2, 1)
-    system = _gated(
-        mixer.dynamics(u), torch.complex(real, imag), torch.complex(read_real, -read_imag)
-    )
-    return Grouped(
-        decay=system.decay,
-        gain=system.gain,
-        output=system.output,
-        enter=system.enter,
-        read=system.read,
-        skip=torch.diag(mixer.skip),
-    )
+    real, imag = at_least_float32(mixer.in_proj.weight).chunk(2)
+    read_real, read_imag = at_least_float32(mixer.out_proj.weight).chunk(2, 1)
+    enter, read = torch.complex(real, imag), torch.complex(read_real, -read_imag)
+    return replace(_gated(mixer.dynamics(u), enter, read), skip=torch.diag(mixer.skip))
 
 
 def _gated(system: Dynamics, enter: Tensor, read: Tensor) -> Grouped:

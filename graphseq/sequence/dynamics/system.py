@@ -19,7 +19,7 @@ enters the state and what is added to the output, and not hidden in them:
 Both are None for a mixer without biases in its values and outputs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -156,12 +156,10 @@ class DynamicalSystem:
         """
         scale = scale.expand_as(self.Lambda)
         ratio = torch.cat([torch.ones_like(scale[:, :1]), scale[:, 1:] / scale[:, :-1]], 1)
-        return DynamicalSystem(
+        return replace(
+            self,
             Lambda=ratio * self.Lambda,
             B=scale[..., None] * self.B,
             C=self.C / scale[:, :, None],
-            D=self.D,
             state_bias=None if self.state_bias is None else scale * self.state_bias,
-            output_bias=self.output_bias,
-            finite=self.finite,
         )

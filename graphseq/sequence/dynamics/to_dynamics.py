@@ -32,11 +32,11 @@ from graphseq.sequence.nn.recurrent_cell import RecurrentCell
 def to_dynamics(mixer: Mixer, u: Tensor) -> DynamicalSystem:
     """Lambda, B, C and D of a mixer on given inputs.
 
-    ``to_dynamics(mixer, u).run(u)`` is ``mixer(u)[0]``. For analysis: B and C hold T N D numbers for
-    each sequence, where N is D times the states for each channel. Dropout is left out.
+    ``to_dynamics(mixer, u).run(u)`` is ``mixer(u)[0]``, with dropout left out. It is for analysis:
+    B and C hold T N D numbers for each sequence, where N is D times the states for each channel.
 
-    Softmax attention has a system for each given sequence, whose states are the values of all steps:
-    its N is T times D, and the result says ``finite=False``.
+    Softmax attention has a system for each given sequence, whose states are the values of all of
+    its steps: N is T times D, and the result says ``finite=False``.
 
     Args:
         mixer: an attention, a state space model or a gated recurrence.
@@ -79,8 +79,8 @@ def _refuse(mixer: Mixer) -> None:
     name = type(mixer).__name__
     if isinstance(mixer, RecurrentCell):
         raise ValueError(
-            f"to_dynamics: {name} feeds h_(i-1) through a nonlinearity, so Lambda_i would depend on "
-            "h_(i-1); take QuasiLSTM or QuasiGRU, whose gates see the input only"
+            f"to_dynamics: {name} puts h_(i-1) through a nonlinearity, so Lambda_i would depend on "
+            "h_(i-1); pass a QuasiLSTM or QuasiGRU, whose gates see the input only"
         )
     if isinstance(mixer, Bidirectional):
         raise ValueError(

@@ -1,4 +1,6 @@
-"""The compiled passes of the selective scan; :mod:`graphseq.sequence.ops.selective_scan` derives them.
+"""The compiled passes of the selective scan.
+
+:mod:`graphseq.sequence.ops.selective_scan` derives them.
 
 A task takes 16 neighbouring channels of one sequence through time, in blocks of 64 steps. Within a
 block one of the N states after the other runs along time, so that everything the loop touches
@@ -122,7 +124,10 @@ def _run(s: Any, rate: Any, b: Any, c: Any, single: tuple[int, ...]) -> None:
     for t in range(b.shape[0]):
         p = t * _FORWARD
         for d in range(LANES):
-            h = exponential(s[p + _DELTA + d] * rate[d], single) * s[p + _H + d] + s[p + _X + d] * b[t]
+            h = (
+                exponential(s[p + _DELTA + d] * rate[d], single) * s[p + _H + d]
+                + s[p + _X + d] * b[t]
+            )
             s[p + _FORWARD + _H + d] = h
             s[p + _Y + d] += h * c[t]
 
@@ -174,7 +179,7 @@ def _load_inputs(delta: Any, u: Any, s: Any, p: int) -> None:
 
 @kernel()
 def _finish_inputs(s: Any, p: int) -> None:
-    """With u in the row of delta u: the gradients of u and delta, where those they stem from were."""
+    """From the rows of sums to the gradients of u and delta; u is in the row of delta u."""
     for d in range(LANES):
         s[p + _GRAD_LOG + d] += s[p + _GRAD_X + d] * s[p + _X + d]
         s[p + _GRAD_X + d] *= s[p + _DELTA + d]
@@ -183,8 +188,12 @@ def _finish_inputs(s: Any, p: int) -> None:
 @kernel()
 def _load(row: Any, s: Any, p: int) -> None:
     """A row of at most 16 channels, with 0 for those it lacks."""
-    for d in range(LANES):
-        s[p + d] = row[d] if d < row.shape[0] else 0
+    if row.shape[0] == LANES:
+        for d in range(LANES):
+            s[p + d] = row[d]
+    else:
+        for d in range(LANES):
+            s[p + d] = row[d] if d < row.shape[0] else 0
 
 
 @kernel()

@@ -2,17 +2,18 @@
 
 Equations, for each sequence, channel d and state n, from h_0 = the given state's value::
 
-    h_t[d, n] = w_t[d, n] h_{t-1}[d, n] + delta_t[d] u_t[d] b_t[n],   w_t[d, n] = exp(delta_t[d] a[d, n])
-    y_t[d] = sum_n h_t[d, n] c_t[n]
+    h_t = w_t h_{t-1} + delta_t u_t b_t,   w_t = exp(delta_t a)      (delta, u: d;  b: n;  a: d, n)
+    y_t = sum_n h_t c_t                                              (c: n)
 
 As the decay differs from state to state there is no product of small matrices to fall back on, and
 to lay out all B T D N states takes more time and memory than to compute them. So they are computed
 block by block, with the states between blocks of 64 steps kept, and once more for the gradients.
-With p_t the gradient of y_t and g_t that of h_t, within a block and from its end::
+With p_t the gradient of y_t and g_t that of h_t, from the end to the beginning::
 
-    g_t = p_t c_t + w_{t+1} g_{t+1},   l_t = g_t w_t h_{t-1}   (the gradient by delta_t a)
-    d u_t = delta_t sum_n g_t b_t,     d delta_t = sum_n (l_t a + g_t u_t b_t),   d a = sum_t l_t delta_t
-    d b_t = sum_d g_t delta_t u_t,     d c_t = sum_d p_t h_t,                     d h_0 = w_1 g_1
+    g_t = p_t c_t + w_{t+1} g_{t+1},   l_t = g_t w_t h_{t-1}         (the gradient by delta_t a)
+    d u_t = delta_t sum_n g_t b_t,     d delta_t = sum_n (l_t a + g_t u_t b_t)
+    d b_t = sum_d g_t delta_t u_t,     d c_t = sum_d p_t h_t
+    d a = sum_t l_t delta_t,           d h_0 = w_1 g_1
 
 On the CPU compiled loops do it, see :mod:`graphseq.sequence.ops.selective_kernels`; elsewhere
 torch operations, see :mod:`graphseq.sequence.ops.selective_blocks`.
@@ -41,7 +42,7 @@ from graphseq.kernels import array
 from graphseq.sequence.ops.affine_state import AffineState, check_state
 from graphseq.sequence.ops.backend import Backend, check_mask, compute_dtype, use_numba
 from graphseq.sequence.ops.checks import check_shapes
-from graphseq.sequence.ops.selective_blocks import blocked, blocked_gradients
+from graphseq.sequence.ops.selective_blocks import Inputs, blocked, blocked_gradients
 from graphseq.sequence.ops.selective_kernels import BLOCK, LANES, backward_pass, forward_pass
 
 # A group of tasks has its own sums for the gradients of b and c: few groups save memory, many keep
@@ -63,7 +64,7 @@ def selective_scan(
     mask: Tensor | None = None,
     backend: Backend = "auto",
 ) -> tuple[Tensor, AffineState]:
-    """``h_t = exp(delta_t a) * h_{t-1} + delta_t u_t b_t`` and ``y_t = h_t c_t``, channel by channel.
+    """``h_t = exp(delta_t a) * h_{t-1} + delta_t u_t b_t`` and ``y_t = sum_n h_t c_t``.
 
     Differentiable in all five inputs and in ``state.value``, through y and the last state's value.
     Memory for the gradients is B D N for every 64 steps.
@@ -120,17 +121,13 @@ def _total_decay(delta: Tensor, a: Tensor, mask: Tensor | None) -> Tensor:
     return torch.exp(delta.sum(1)[..., None] * a)
 
 
-def _compiled(
-    inputs: tuple[Tensor, ...], before: Tensor, mask: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _compiled(inputs: Inputs, before: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     # Inside an autograd.Function, parameters ask for gradients even where nothing is recorded.
     y, last = _CompiledScan.apply(*inputs, before, mask, torch.is_grad_enabled())
     return y, last
 
 
-def _plain(
-    inputs: tuple[Tensor, ...], before: Tensor, mask: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _plain(inputs: Inputs, before: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """The torch path: what a masked step holds is replaced by 0, its output too."""
     if mask is None:
         y, last = _BlockedScan.apply(*inputs, before)
@@ -167,7 +164,7 @@ class _CompiledScan(torch.autograd.Function):
             *_arguments(u, delta, a, b, c, mask), states.numpy(), y.numpy(), work=_work(u, a)
         )
         ctx.save_for_backward(u, delta, a, b, c, mask, states if keep else None)
-        return y, states[-1].transpose(1, 2).contiguous()
+        return y, states[-1].transpose(1, 2).clone(memory_format=torch.contiguous_format)
 
     @staticmethod
     @once_differentiable
@@ -178,7 +175,7 @@ class _CompiledScan(torch.autograd.Function):
         grad_a = torch.zeros_like(grad_h, dtype=torch.float64)
         grad_b, grad_c = u.new_zeros(2, _groups(u), u.shape[0], a.shape[1], u.shape[1])
         backward_pass(
-            *_arguments(u, delta, a, b, c, mask), states.numpy(), array(grad_y), grad_h.numpy(),
+            *_arguments(u, delta, a, b, c, mask), array(states), array(grad_y), grad_h.numpy(),
             grad_u.numpy(), grad_delta.numpy(), grad_a.numpy(), grad_b.numpy(), grad_c.numpy(),
             work=2 * _work(u, a),
         )  # fmt: skip
@@ -191,16 +188,18 @@ class _BlockedScan(torch.autograd.Function):
     """The torch operations."""
 
     @staticmethod
-    def forward(ctx: Any, *args: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        y, states, last = blocked(args[:5], args[5], BLOCK)  # type: ignore[arg-type]
-        ctx.save_for_backward(*args[:5], states)
+    def forward(  # type: ignore[override]
+        ctx: Any, u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, before: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        y, states, last = blocked((u, delta, a, b, c), before, BLOCK)
+        ctx.save_for_backward(u, delta, a, b, c, states)
         return y, last.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        *inputs, states = ctx.saved_tensors
-        return blocked_gradients(tuple(inputs), states, BLOCK, grad_y, grad_last)  # type: ignore[arg-type]
+        u, delta, a, b, c, states = ctx.saved_tensors
+        return blocked_gradients((u, delta, a, b, c), states, BLOCK, grad_y, grad_last)
 
 
 def _arguments(
