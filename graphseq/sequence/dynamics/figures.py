@@ -24,6 +24,8 @@ _STYLES: list[dict[str, Any]] = [  # further lines, told apart without colours a
     {"color": "#0f8a8a", "marker": "P", "linestyle": ":"},
 ]
 _LINES = 40  # eigenvalues that a panel shows; more would be one dark area
+_FLOOR = 1e-4  # below it the axis of a memory ends: what is next to nothing would take all of it
+_GRAY: dict[str, Any] = {"color": "#999999", "lw": 0.8}
 
 
 def eigenvalues(
@@ -32,7 +34,8 @@ def eigenvalues(
     """Draws the moduli of the eigenvalues of Lambda_i along the first sequence, one panel a mixer.
 
     Each line is an eigenvalue; of more than 40 every second, third, ... is drawn. Step 0 is left
-    out, where Lambda meets no state.
+    out, where Lambda meets no state. The axis is logarithmic, since what is left of a state is a
+    product; a gray line marks 1.
 
     Args:
         mixers: name -> mixer.
@@ -48,10 +51,11 @@ def eigenvalues(
         ImportError: matplotlib is not installed.
     """
     _check("eigenvalues", mixers, u)
-    curves = {
-        name: measures.eigenvalues(to_dynamics(mixer, u[:1]))[0, 1:].cpu()
-        for name, mixer in mixers.items()
-    }
+    with torch.no_grad():
+        curves = {
+            name: measures.eigenvalues(to_dynamics(mixer, u[:1]))[0, 1:].cpu()
+            for name, mixer in mixers.items()
+        }
     columns = min(3, len(curves))
     rows = -(-len(curves) // columns)
 
@@ -64,26 +68,28 @@ def eigenvalues(
         for panel, (name, moduli) in zip(panels.flat, curves.items(), strict=False):
             panel.spines[["top", "right"]].set_visible(False)
             shown = moduli[:, :: -(-moduli.shape[1] // _LINES)]
-            alpha = max(0.25, 1 / shown.shape[1])
+            alpha = max(0.3, 1 / shown.shape[1])
+            panel.axhline(1.0, **_GRAY)
             panel.plot(range(1, len(shown) + 1), shown, color=COLOR, alpha=alpha, lw=1)
+            panel.set_yscale("log")
+            panel.yaxis.set_major_formatter("{x:g}")
             panel.set_title(name, fontsize=9)
         for panel in list(panels.flat)[len(curves) :]:
             panel.set_visible(False)
         figure.supxlabel("step i", fontsize=9)
-        figure.supylabel("moduli of the eigenvalues", fontsize=9)
+        figure.supylabel("moduli of the eigenvalues of $\\Lambda_i$", fontsize=9)
         if title:
             figure.suptitle(title, fontsize=10)
 
     return save_figure(draw, path)
 
 
-def memory(
-    mixers: Mapping[str, Mixer], u: Tensor, path: str | Path, *, title: str = ""
-) -> Path:
+def memory(mixers: Mapping[str, Mixer], u: Tensor, path: str | Path, *, title: str = "") -> Path:
     """Draws how much later outputs have of the first input.
 
-    That is the norm of ``Phi_{t,0}``, the root mean square over the batch, in units of that at
-    t = 1, against t; both axes are logarithmic.
+    That is the norm of ``Phi_{t,0}`` in units of that of ``Phi_{1,0}``, both the root mean square
+    over the batch, against t. Both axes are logarithmic and the vertical one ends at 1e-4. A gray
+    line is the same of a mean of all steps, of which the first one is 1 / (t + 1).
 
     Args:
         mixers: name -> mixer.
@@ -101,18 +107,36 @@ def memory(
     _check("memory", mixers, u)
     curves = {}
     for name, mixer in mixers.items():
-        norms = measures.memory(to_dynamics(mixer, u)).square().mean(0).sqrt()[1:].cpu()
+        with torch.no_grad():
+            norms = measures.memory(to_dynamics(mixer, u)).square().mean(0).sqrt()[1:].cpu()
         curves[name] = norms / norms[0]
 
     def draw(axes: "Axes") -> None:
+        time = max(map(len, curves.values()))
+        mean = [2 / (t + 1) for t in range(1, time + 1)]
+        axes.plot(range(1, time + 1), mean, **_GRAY, label="mean of all steps")
         for (name, curve), style in zip(curves.items(), cycle(_STYLES), strict=False):
-            steps = range(1, len(curve) + 1)
-            axes.plot(steps, curve, **style, ms=4, markevery=_sparse(len(curve)), label=name)
+            steps, marks = range(1, len(curve) + 1), _sparse(len(curve))
+            axes.plot(steps, curve, **style, lw=1.2, ms=4, markevery=marks, label=name)
+        low, high = min(map(_smallest, curves.values())), max(map(_largest, curves.values()))
         axes.set(xscale="log", yscale="log", xlabel="step t", title=title)
-        axes.set_ylabel("part of the first input, at step 1: 1")
+        axes.set_ylim(0.7 * max(low, _FLOOR), 1.5 * high)
+        axes.set_ylabel("$\\|\\Phi_{t,0}\\| \\ / \\ \\|\\Phi_{1,0}\\|$")
+        ticks = [2**k for k in range(time.bit_length())]
+        axes.set_xticks(ticks, [str(t) for t in ticks])
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
     return save_figure(draw, path)
+
+
+def _smallest(curve: Tensor) -> float:
+    return curve.min().item()
+
+
+def _largest(curve: Tensor) -> float:
+    return curve.max().item()
 
 
 def _sparse(count: int) -> list[int]:

@@ -116,7 +116,7 @@ class DynamicalSystem:
         entering = torch.einsum("btnd,btd->btn", self.B, u.to(self.B.dtype))
         if self.state_bias is not None:
             entering = entering + self.state_bias
-        h, states = torch.zeros_like(self.Lambda[:, :0].sum(1)), []
+        h, states = self.Lambda.new_zeros(self.batch_size, self.Lambda.shape[2]), []
         for transition, new in zip(self.Lambda.unbind(1), entering.unbind(1), strict=True):
             h = transition * h + new
             states.append(h)
@@ -130,10 +130,12 @@ class DynamicalSystem:
         """
         batch, time, channels = self.batch_size, self.length, self.channels
         blocks = self.D.new_zeros(batch, time, time, channels, channels)
-        column = self.B[:, :0]  # what input j left in the state: [B, j + 1, N, D]
+        # What inputs 0 .. i left in the state, side by side: [B, N, (i + 1) D].
+        left = self.B.new_zeros(batch, self.B.shape[2], 0)
         for i in range(time):
-            column = torch.cat([self.Lambda[:, i, None, :, None] * column, self.B[:, i, None]], 1)
-            blocks[:, i, : i + 1] = (self.C[:, i, None] @ column).real
+            left = torch.cat([self.Lambda[:, i, :, None] * left, self.B[:, i]], 2)
+            row = (self.C[:, i] @ left).real.unflatten(2, (i + 1, channels))  # [B, D, i + 1, D]
+            blocks[:, i, : i + 1] = row.transpose(1, 2)
             blocks[:, i, i] += self.D[:, i]
         return blocks
 

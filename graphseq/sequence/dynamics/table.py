@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from graphseq.sequence.dynamics.measures import memory, state_size, transition
@@ -38,9 +39,10 @@ def table(mixers: Mapping[str, Mixer], u: Tensor) -> str:
             "more"
         )
     rows = [_HEADER, ("---",) * len(_HEADER)]
-    for name, mixer in mixers.items():
-        cells = _classical if isinstance(mixer, RecurrentCell) else _linear
-        rows.append((name, *cells(mixer, u)))
+    with torch.no_grad():
+        for name, mixer in mixers.items():
+            cells = _classical if isinstance(mixer, RecurrentCell) else _linear
+            rows.append((name, *cells(mixer, u)))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -48,7 +50,7 @@ def _linear(mixer: Mixer, u: Tensor) -> tuple[str, ...]:
     system = to_dynamics(mixer, u)
     kind = transition(system)
     size = f"{state_size(system):g}"
-    moduli = [f"{kind.smallest:.2g}", f"{kind.largest:.2g}"]
+    moduli = [_modulus(kind.smallest), _modulus(kind.largest)]
     left = memory(system).square().mean(0).sqrt()  # [T]
     return (
         size if system.finite else f"{size} = T",
@@ -63,3 +65,11 @@ def _classical(mixer: Mixer, u: Tensor) -> tuple[str, ...]:
     tensors = mixer.init_state(1).tensors.values()
     size = sum(t.numel() for t in tensors) / mixer.channels
     return f"{size:g}", "not linear in the state", "-", "-", "-"
+
+
+def _modulus(value: float) -> str:
+    """Two digits, but never 1 for what is not 1: there a state neither fades nor grows."""
+    text = f"{value:.2g}"
+    if text != "1" or value == 1:
+        return text
+    return "< 1" if value < 1 else "> 1"

@@ -28,6 +28,11 @@ from graphseq.sequence.nn import (
 )
 from graphseq.sequence.nn.recurrent_cell import RecurrentCell
 
+_KNOWN = (
+    *(SoftmaxAttention, AarenAttention, LinearAttention, NormalizedAttention),
+    *(S4D, S6, SSD, LRU, QuasiLSTM, QuasiGRU, RGLRU),
+)
+
 
 def to_dynamics(mixer: Mixer, u: Tensor) -> DynamicalSystem:
     """Lambda, B, C and D of a mixer on given inputs.
@@ -66,12 +71,8 @@ def _grouped(mixer: Mixer, u: Tensor) -> Grouped:
         return linear_recurrent_unit(mixer, u)
     if isinstance(mixer, QuasiLSTM):
         return quasi_lstm(mixer, u)
-    if isinstance(mixer, QuasiGRU | RGLRU):
-        return gated_recurrence(mixer, u)
-    raise ValueError(
-        f"to_dynamics: nothing is known of {type(mixer).__name__}; write its Lambda, B, C and D as "
-        "a DynamicalSystem"
-    )
+    assert isinstance(mixer, QuasiGRU | RGLRU)
+    return gated_recurrence(mixer, u)
 
 
 def _refuse(mixer: Mixer) -> None:
@@ -86,4 +87,9 @@ def _refuse(mixer: Mixer) -> None:
         raise ValueError(
             f"to_dynamics: {name} hears the future, which no recurrence from h_(i-1) to h_i does; "
             "pass its forward_mixer or its backward_mixer"
+        )
+    if not isinstance(mixer, _KNOWN):
+        raise ValueError(
+            f"to_dynamics: nothing is known of {name}; write its Lambda, B, C and D as a "
+            "DynamicalSystem"
         )

@@ -218,7 +218,8 @@ def test_a_huge_step_size_forgets_exactly(backend: str, dtype: torch.dtype) -> N
     y, state = selective_scan(
         u, sizes, a, b, c, AffineState(torch.ones_like(value), value), backend=backend
     )
-    torch.testing.assert_close(y, 1e6 * u * (b * c).sum(-1, keepdim=True))
+    expected = 1e6 * u * (b * c).sum(-1, keepdim=True)
+    assert (y - expected).abs().max() <= 1e-6 * expected.abs().max()
     assert not state.decay.any()
     grads = torch.autograd.grad(y.sum() + state.value.sum(), (u, sizes, a, b, c, value))
     assert all(g.isfinite().all() for g in grads)
@@ -300,10 +301,10 @@ class _Largest(TorchDispatchMode):
 
 
 def test_all_states_at_once_are_never_laid_out(backend: str) -> None:
-    parts = [part.requires_grad_() for part in inputs(640, 2, 5, 16)]
+    parts = [part.requires_grad_() for part in inputs(640, 2, 32, 16)]
     with _Largest() as largest:
         scan(*parts, backend=backend)[0].sum().backward()
-    assert largest.numel <= 2 * 65 * 5 * 16
+    assert largest.numel <= 2 * 640 * 32 * 16 / 8
 
 
 def test_nothing_is_kept_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,8 +389,9 @@ def test_a_second_derivative_is_refused_clearly(backend: str) -> None:
         grad.sum().backward()
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own
 def test_traced_by_the_compiler() -> None:
-    parts, mask = inputs(5), torch.arange(5) < torch.tensor([[5], [3]])
+    parts, mask = inputs(4), torch.arange(4) < torch.tensor([[4], [3]])
     compiled = torch.compile(lambda *x: scan(*x, mask=mask), backend="aot_eager", fullgraph=True)
     assert_close(results(compiled, parts), results(lambda *x: scan(*x, mask=mask), parts))
 

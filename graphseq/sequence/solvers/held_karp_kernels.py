@@ -1,0 +1,84 @@
+"""The compiled loops of the exact dynamic programme; :mod:`held_karp` derives them."""
+
+from typing import Any
+
+import numpy as np
+
+from graphseq.kernels import kernel, prange
+
+
+@kernel(parallel=True)
+def shortest_tours(
+    distances: Any, begin: Any, source: Any, city: Any, left: Any, right: Any,
+    near: Any, tables: Any, orders: Any,
+) -> None:  # fmt: skip
+    """Fills ``orders`` [B, n]; every worker owns one table [R, W] and one matrix [m, W]."""
+    workers = tables.shape[0]
+    for worker in prange(workers):
+        for i in range(worker, distances.shape[0], workers):
+            _fill(distances[i], begin, source, city, near[worker], tables[worker])
+            _read(begin, source, city, left, right, near[worker], tables[worker], orders[i])
+
+
+@kernel()
+def _fill(distances: Any, begin: Any, source: Any, city: Any, near: Any, table: Any) -> None:
+    """``table[S, j]``: shortest path from city 0 through all of S to j, for every small S."""
+    cities, flat = near.shape[0], table.reshape(-1)
+    near[:] = 0
+    table[0] = 0
+    for k in range(cities):
+        for j in range(cities):
+            near[k, j] = distances[k + 1, j + 1]
+        table[0, k] = distances[0, k + 1]
+    for row in range(1, table.shape[0]):
+        first, last = begin[row], begin[row + 1]
+        # Four paths at a time stay in registers while the last city before j varies.
+        for j in range(0, table.shape[1], 4):
+            a, b, c, d = np.inf, np.inf, np.inf, np.inf
+            for p in range(first, last):
+                path, k = flat[source[p]], city[p]
+                a = min(a, path + near[k, j])
+                b = min(b, path + near[k, j + 1])
+                c = min(c, path + near[k, j + 2])
+                d = min(d, path + near[k, j + 3])
+            table[row, j], table[row, j + 1] = a, b
+            table[row, j + 2], table[row, j + 3] = c, d
+
+
+@kernel()
+def _read(
+    begin: Any, source: Any, city: Any, left: Any, right: Any, near: Any, table: Any, order: Any
+) -> None:
+    """Joins two paths at their common end and follows both back to city 0."""
+    flat = table.reshape(-1)
+    best, length = 0, flat[left[0]] + flat[right[0]]
+    for q in range(1, left.shape[0]):
+        together = flat[left[q]] + flat[right[q]]
+        if together < length:
+            best, length = q, together
+    order[0] = 0
+    _follow(left[best], begin, source, city, near, flat, order, 1, 1)
+    # The common end is written twice, by both paths.
+    _follow(right[best], begin, source, city, near, flat, order, order.shape[0] - 1, -1)
+
+
+@kernel()
+def _follow(
+    cell: Any, begin: Any, source: Any, city: Any, near: Any, flat: Any, order: Any,
+    outer: Any, step: Any,
+) -> None:  # fmt: skip
+    """Writes the path that ends in ``cell`` so that its first city comes to ``order[outer]``."""
+    width = near.shape[1]
+    # begin[row + 1] - begin[row] cities of S and the last one
+    place = outer + step * (begin[cell // width + 1] - begin[cell // width])
+    while True:
+        row, j = cell // width, cell % width
+        order[place] = j + 1
+        place -= step
+        if row == 0:
+            break
+        best = begin[row]
+        for p in range(begin[row] + 1, begin[row + 1]):
+            if flat[source[p]] + near[city[p], j] < flat[source[best]] + near[city[best], j]:
+                best = p
+        cell = source[best]
