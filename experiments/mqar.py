@@ -25,12 +25,12 @@ from graphseq.sequence.tasks import SequenceLabelling
 
 # name, mixer of width d with n state numbers per channel, learned positions, learning rate
 MIXERS: dict[str, tuple[Any, dict[str, Any], bool, float]] = {
-    "attention": (SoftmaxAttention, {"key_channels": 64, "dropout": 0.1}, True, 2.15e-3),
+    "attention": (SoftmaxAttention, {"key_channels": 64, "dropout": 0.1}, True, 3e-3),
     "linear": (LinearAttention, {"key_channels": 64}, True, 2.15e-3),
     "normalised": (NormalizedAttention, {"key_channels": 64}, True, 2.15e-3),
     "aaren": (AarenAttention, {"num_heads": 1}, True, 2.15e-3),
-    "s6": (S6, {"state_size": 64}, False, 2.15e-3),
-    "ssd": (SSD, {"state_size": 64}, False, 2.15e-3),
+    "s6": (S6, {"state_size": 64}, False, 1e-2),
+    "ssd": (SSD, {"state_size": 64}, False, 1e-2),
     "qlstm": (QuasiLSTM, {}, True, 2.15e-3),
     "qlstm_reversed": (QuasiLSTM, {"reversed_sigmoid": True}, True, 2.15e-3),
     "rglru": (RGLRU, {}, False, 2.15e-3),

@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[3] / "experiments"
 PAGE = (FOLDER / "one_recurrence.md").read_text()
 # A block, and what it prints: in a text block, or as it is where that is a table.
 BLOCK = re.compile(
-    r"^```python\n(?P<code>.*?)^```\n(?:\n```text\n(?P<text>.*?)^```\n|\n(?P<table>(?:\|.*\n)+))?",
+    r"^```python\n(?P<code>.*?)^```\n(?:\n```text\n(?P<text>.*?)^```\n|\n(?P<table>(?:\|[^\n]*\n)+))?",
     flags=re.DOTALL | re.MULTILINE,
 )
 BLOCKS = list(BLOCK.finditer(PAGE))
