@@ -64,7 +64,7 @@ def outer_scan(
 def selective_scan(
     u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, initial: Tensor | None = None
 ) -> tuple[Tensor, AffineState]:
-    """``h_t = exp(delta_t a) * h_{t-1} + delta_t u_t b_t`` and ``y_t = h_t c_t``, channel by channel.
+    """``h_t = exp(delta_t a) * h_{t-1} + delta_t u_t b_t``, ``y_t = h_t c_t``, by channel.
 
     ``u, delta [B, T, D]``, ``a [D, N]``, ``b, c [B, T, N]`` give ``[B, T, D]`` and the last state,
     whose value is ``[B, D, N]``.

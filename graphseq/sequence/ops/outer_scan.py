@@ -79,7 +79,7 @@ def outer_scan(
     check_shapes("outer_scan", shapes)
     if backend not in ("auto", "torch"):
         raise ValueError(f"outer_scan: backend is {backend!r}; pass auto or torch")
-    check_mask("outer_scan", mask, *q.shape[:2], like=q)
+    check_mask("outer_scan", mask, q.shape[0], q.shape[1], like=q)
     dtype = compute_dtype(q, k, v)
     with torch.autocast(v.device.type, enabled=False):
         q, k, wide = q.to(dtype), k.to(dtype), v.to(dtype)

@@ -71,6 +71,6 @@ def _walk(degree: Any, link: Any, order: Any) -> None:
     for place in range(order.shape[0]):
         order[place] = here
         after = link[here, 0]
-        if after == before or degree[here] == 0:
+        if after == before:
             after = link[here, 1]
         before, here = here, after

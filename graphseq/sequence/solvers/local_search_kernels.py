@@ -46,16 +46,12 @@ def all_or_opt(distances: Any, least: Any, longest: Any, orders: Any, scratch: A
             found = False
             for length in range(1, min(longest, cities - 2) + 1):
                 for place in range(cities):
-                    if _move_segment(
-                        distances[i], least[i], orders[i], place, length, scratch[i]
-                    ):
+                    if _move_segment(distances[i], least[i], orders[i], place, length, scratch[i]):
                         found = True
 
 
 @kernel()
-def _move_segment(
-    d: Any, least: Any, order: Any, place: Any, length: Any, scratch: Any
-) -> Any:
+def _move_segment(d: Any, least: Any, order: Any, place: Any, length: Any, scratch: Any) -> Any:
     """Moves the segment that begins at ``place`` to where it gains most, turned if that is better.
 
     Places count on over the end of ``order`` and begin again at its beginning.

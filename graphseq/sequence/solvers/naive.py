@@ -21,7 +21,9 @@ def held_karp(distances: Table) -> tuple[list[int], float]:
                 length, k = min((paths[before, k][0] + distances[k][j], k) for k in before)
                 longer[frozenset(group), j] = length, [*paths[before, k][1], j]
         paths = longer
-    length, order = min((length + distances[j][0], order) for (_, j), (length, order) in paths.items())
+    length, order = min(
+        (length + distances[j][0], order) for (_, j), (length, order) in paths.items()
+    )
     return order, length
 
 
