@@ -26,12 +26,14 @@ PUBLIC = {
         *("ForwardLearning", "ForwardLinkLearning", "LinkPrediction", "NodeClassification"),
     },
     "graphseq.sequence": {"data", "dynamics", "models", "nn", "ops", "tasks"},
-    "graphseq.sequence.models": {"Aaren", "Recurrent", "Seq2Seq", "SequenceModel"},
+    "graphseq.sequence.models": {
+        *("Aaren", "PointerNetwork", "Recurrent", "Seq2Seq", "SequenceModel"),
+    },
     "graphseq.sequence.nn": {
         *("AarenAttention", "LinearAttention", "NormalizedAttention", "SoftmaxAttention"),
         *("LRU", "QuasiGRU", "QuasiLSTM", "RGLRU", "S4D", "S6", "SSD"),
         *("Bidirectional", "Elman", "GRU", "Jordan", "LSTM"),
-        *("Block", "Mixer", "State", "gradient_norms"),
+        *("Block", "Mixer", "PointerAttention", "State", "gradient_norms"),
     },
     "graphseq.sequence.tasks": {
         *("NextTokenPrediction", "SequenceClassification", "SequenceLabelling"),

@@ -12,6 +12,7 @@ from graphseq.sequence.nn.lru import LRU as LRU
 from graphseq.sequence.nn.lstm import LSTM as LSTM
 from graphseq.sequence.nn.mixer import Mixer as Mixer
 from graphseq.sequence.nn.normalized_attention import NormalizedAttention as NormalizedAttention
+from graphseq.sequence.nn.pointer_attention import PointerAttention as PointerAttention
 from graphseq.sequence.nn.quasi_gru import QuasiGRU as QuasiGRU
 from graphseq.sequence.nn.quasi_lstm import QuasiLSTM as QuasiLSTM
 from graphseq.sequence.nn.rg_lru import RGLRU as RGLRU

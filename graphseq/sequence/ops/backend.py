@@ -1,4 +1,4 @@
-"""Which code path serves a scan, in which precision, and what every scan asks of a mask."""
+"""Which code path serves a scan, in which precision, and how tensors reach compiled loops."""
 
 from typing import Literal
 
@@ -63,3 +63,13 @@ def check_mask(where: str, mask: Tensor | None, batch: int, time: int, like: Ten
             f"{where}: mask is on {mask.device}, other arguments on {like.device}; "
             "move them to one device"
         )
+
+
+def plain(x: Tensor) -> Tensor:
+    """Dense memory that says what it means: no strides, no lazy conjugate, no lazy sign."""
+    return x.resolve_conj().resolve_neg().contiguous()
+
+
+def mask_or_nothing(mask: Tensor | None) -> Tensor:
+    """The mask for a compiled loop, which takes one without rows for none."""
+    return torch.empty(0, 0, dtype=torch.bool) if mask is None else mask

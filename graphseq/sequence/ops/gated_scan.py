@@ -30,7 +30,14 @@ from torch.autograd.function import once_differentiable
 
 from graphseq.kernels import array
 from graphseq.sequence.ops.affine_state import AffineState, check_state
-from graphseq.sequence.ops.backend import Backend, check_mask, compute_dtype, use_numba
+from graphseq.sequence.ops.backend import (
+    Backend,
+    check_mask,
+    compute_dtype,
+    mask_or_nothing,
+    plain,
+    use_numba,
+)
 from graphseq.sequence.ops.checks import check_shapes
 from graphseq.sequence.ops.gated_blocks import lockstep, lockstep_gradients
 from graphseq.sequence.ops.gated_kernels import backward_pass, forward_pass
@@ -55,7 +62,7 @@ def gated_scan(
         value: b, real or complex. The outputs have its dtype (they are complex if the decay is);
             half precision is computed in float32.
         state: what came before; nothing if left out.
-        mask: where false a step is skipped: the state stays as it is and the output is 0.
+        mask: where false a step is inside: the state stays as it is and the output is 0.
         backend: "numba" or "torch"; "auto" takes numba on the CPU outside ``torch.compile``.
 
     Shape:
@@ -137,11 +144,10 @@ class _Scan(torch.autograd.Function):
         compiled: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         if compiled:
-            value = _plain(value)
-            out, last, total = torch.empty_like(value), _plain(before), _plain(product)
-            last, total = last.clone(), total.clone()
+            value = plain(value)
+            out, last, total = torch.empty_like(value), plain(before).clone(), product.clone()
             forward_pass(
-                array(_plain(decay)), array(value), _rows(mask), _groups(value),
+                array(plain(decay)), array(value), array(mask_or_nothing(mask)), _groups(value),
                 last.numpy(), total.numpy(), out.numpy(), work=value.numel(),
             )  # fmt: skip
         else:
@@ -160,25 +166,16 @@ class _Scan(torch.autograd.Function):
         decay, out, before, mask = ctx.saved_tensors
         if not ctx.compiled:
             return *lockstep_gradients(decay, out, before, grad, grad_last), None, None, None
-        carry, grad_value = _plain(grad_last).clone(), torch.empty_like(out)
+        carry, grad_value = plain(grad_last).clone(), torch.empty_like(out)
+        inside = array(mask_or_nothing(mask))
         shape = out.shape[0], decay.shape[1], out.shape[2]
         grad_decay = out.new_zeros(shape) if shape[1] == 1 else out.new_empty(shape)
         backward_pass(
-            array(_plain(decay)), array(out), array(_plain(before)), _rows(mask), _groups(out),
-            array(_plain(grad)), carry.numpy(), grad_decay.numpy(), grad_value.numpy(),
+            array(plain(decay)), array(out), array(plain(before)), inside, _groups(out),
+            array(plain(grad)), carry.numpy(), grad_decay.numpy(), grad_value.numpy(),
             work=2 * out.numel(),
         )  # fmt: skip
         return grad_decay.sum_to_size(decay.shape), grad_value, carry, None, None, None
-
-
-def _plain(x: Tensor) -> Tensor:
-    """Dense memory that says what it means: no lazy conjugate, no lazy sign, no strides."""
-    return x.resolve_conj().resolve_neg().contiguous()
-
-
-def _rows(mask: Tensor | None) -> Any:
-    """The mask for a compiled loop; one without rows masks nothing."""
-    return array(torch.ones(0, 0, dtype=torch.bool) if mask is None else mask)
 
 
 def _groups(x: Tensor) -> int:

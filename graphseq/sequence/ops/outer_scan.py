@@ -1,44 +1,56 @@
-"""The recurrence of linear attention and SSD: a decaying sum of outer products, read by queries.
+"""The recurrence with a matrix state: linear attention, and with scalar decays SSD (Mamba-2).
 
-    S_t = exp(l_t) S_{t-1} + k_t v_t^T,     y_t = S_t^T q_t
+Equations, for each sequence and head, with l_t the logarithm of the decay::
 
-In chunks of C steps (Dao and Gu 2024, arXiv 2405.21060), with L the sums of l inside a chunk, this
-is three products of matrices and a short loop over chunks::
+    S_t = exp(l_t) S_{t-1} + k_t v_t^T,      y_t = S_t^T q_t,      t = 1..T
 
-    Y = ((Q K^T) * exp(L_i - L_j)[i >= j]) V + exp(L_i) (Q S_before)
-    S_after = exp(L_C) S_before + sum_j exp(L_C - L_j) k_j v_j^T
+Step by step that moves the whole state T times, and autograd keeps all T of them. In chunks of C
+steps, with L_ij the product of the decays of steps j+1 .. i and S the state before the chunk::
 
-The backward pass is the same with the roles exchanged, from the last chunk to the first. It keeps
-the inputs and the states at chunk boundaries and forms the products inside a chunk again. The decay
-needs no products of its own: d loss / d L_i = <q_i, d q_i> - <k_i, d k_i>, and d l_t is the sum of
-those from t on, plus <d S_T, S_T> for the state that is returned.
+    y_i = sum_{j <= i} L_ij (q_i . k_j) v_j + L_i0 S^T q_i,      S' = L_C0 S + sum_j L_Cj k_j v_j^T
 
-========  ===========  ================
+which are products of matrices. Backwards, with G the gradient of S' and g_i that of y_i::
+
+    d v_j = sum_{i >= j} L_ij (q_i . k_j) g_i + L_Cj G^T k_j
+    d k_j = sum_{i >= j} L_ij (g_i . v_j) q_i + L_Cj G v_j
+    d q_i = sum_{j <= i} L_ij (g_i . v_j) k_j + L_i0 S g_i
+    d S   = L_C0 G + sum_i L_i0 q_i g_i^T
+
+    d l_t = what is read at i >= t and was written at j < t
+          = sum_{i >= t > j} L_ij (q_i . k_j) (g_i . v_j) + sum_{i >= t} L_i0 q_i . S g_i
+            + sum_{j < t} L_Cj k_j . G v_j + L_C0 <G, S>
+
+Kept are q, k, v, the decays and the states between chunks, T/C of them; the rest is computed anew.
+
+========  ===========  ==================
 symbol    variable     shape
-========  ===========  ================
+========  ===========  ==================
 q, k      q, k         ``[B, T, H, N]``
-v         v            ``[B, T, H, P]``
+v, y      v, y         ``[B, T, H, P]``
 l         log_decay    ``[B, T, H]``
-S         state.value  ``[B, H, N, P]``
-========  ===========  ================
+S         state        ``[B, H, N, P]``
+========  ===========  ==================
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from graphseq.sequence.ops.affine_state import AffineState
-from graphseq.sequence.ops.backend import check_mask, compute_dtype
+from graphseq.kernels import array
+from graphseq.sequence.ops.affine_state import AffineState, check_state
+from graphseq.sequence.ops.backend import (
+    Backend,
+    check_mask,
+    compute_dtype,
+    mask_or_nothing,
+    plain,
+    use_numba,
+)
 from graphseq.sequence.ops.checks import check_shapes
-
-Backend = Literal["auto", "torch"]
-
-CHUNK = 64
-# exp is 0 from there on, in float64 too, and sums of such numbers keep their digits.
-_ZERO = -800.0
+from graphseq.sequence.ops.outer_blocks import CHUNK, OuterBlocks
+from graphseq.sequence.ops.outer_kernels import backward_pass, forward_pass
 
 
 def outer_scan(
@@ -51,140 +63,161 @@ def outer_scan(
     mask: Tensor | None = None,
     backend: Backend = "auto",
 ) -> tuple[Tensor, AffineState]:
-    """All ``y_t``, and the state after the last step, differentiable once.
+    """``S_t = exp(log_decay_t) S_{t-1} + k_t v_t^T`` and ``y_t = S_t^T q_t``.
+
+    Differentiable in ``q``, ``k``, ``v``, ``log_decay`` and ``state.value``, through all y and the
+    last state.
 
     Args:
-        q: queries ``[B, T, H, N]``.
-        k: keys ``[B, T, H, N]``.
-        v: values ``[B, T, H, P]``; its dtype is that of the result. Half precision is computed in
-            float32.
-        log_decay: logarithms of the decays ``[B, T, H]``; -inf forgets everything, positive ones
-            may overflow; None for no decay.
+        q: what is read with.
+        k: where it is written to.
+        v: what is written. Its dtype is that of the outputs; half precision is computed in float32.
+        log_decay: logarithms of the decays, at most 0 as a rule: -inf forgets all that came before
+            (and has gradient 0), None and 0 add up. Positive ones let the state grow, in the end
+            beyond what the numbers hold.
         state: what came before; nothing if left out.
-        mask: boolean ``[B, T]``; steps where it is false leave the state, and give 0.
-        backend: there is one path, of torch's own matrix products; "auto" and "torch" take it.
+        mask: where false a step is skipped: the state stays as it is and the output is 0.
+        backend: "numba" or "torch"; "auto" takes numba on the CPU outside ``torch.compile``.
+
+    Shape:
+        - q, k: ``[B, T, H, N]``
+        - v: ``[B, T, H, P]``
+        - log_decay: ``[B, T, H]``
+        - state: decay ``[B, H]``, value ``[B, H, N, P]``
+        - mask: boolean ``[B, T]``
 
     Returns:
-        ``[B, T, H, P]``, and the state, whose decay ``[B, H]`` carries no gradient.
+        y ``[B, T, H, P]``, and the state after the last step, in float32 or more.
 
     Raises:
-        TypeError: an argument is not floating point.
-        ValueError: shapes or devices do not fit, or the backend has no such name.
+        ValueError: shapes or devices do not fit.
+        TypeError: an argument is not real floating point, the mask is not boolean, or the state is
+            no ``AffineState``.
     """
-    shapes = {"q": (q, "B T H N"), "k": (k, "B T H N"), "v": (v, "B T H P")}
+    where = "outer_scan"
+    arguments = {"q": (q, "B T H N"), "k": (k, "B T H N"), "v": (v, "B T H P")}
     if log_decay is not None:
-        shapes["log_decay"] = (log_decay, "B T H")
-    if state is not None:
-        shapes |= {"state.value": (state.value, "B H N P"), "state.decay": (state.decay, "B H")}
-    check_shapes("outer_scan", shapes)
-    if backend not in ("auto", "torch"):
-        raise ValueError(f"outer_scan: backend is {backend!r}; pass auto or torch")
-    check_mask("outer_scan", mask, q.shape[0], q.shape[1], like=q)
-    dtype = compute_dtype(q, k, v)
-    with torch.autocast(v.device.type, enabled=False):
-        q, k, wide = q.to(dtype), k.to(dtype), v.to(dtype)
-        if state is None:
-            ones = wide.new_ones(q.shape[0], q.shape[2])
-            state = AffineState(ones, wide.new_zeros(*ones.shape, q.shape[3], v.shape[3]))
-        if log_decay is not None:
-            log_decay = log_decay.to(dtype)
-        if mask is not None:
-            k = k.masked_fill(~mask[:, :, None, None], 0.0)
-            if log_decay is not None:
-                log_decay = log_decay.masked_fill(~mask[:, :, None], 0.0)
-        if q.shape[1] == 0:
-            return wide.to(v.dtype), state
-        y, last = _OuterScan.apply(q, k, wide, log_decay, state.value.to(dtype))
-        if mask is not None:
-            y = y.masked_fill(~mask[:, :, None, None], 0.0)
-        decay = state.decay.to(dtype)
-        if log_decay is not None:
-            decay = decay * log_decay.detach().sum(1).exp()
-        return y.to(v.dtype), AffineState(decay, last)
+        arguments["log_decay"] = log_decay, "B T H"
+    sizes = check_shapes(where, arguments)
+    for name, (tensor, _) in arguments.items():
+        if tensor.is_complex():
+            raise TypeError(f"{where}: {name} has dtype {tensor.dtype}; pass real numbers")
+    batch, time, heads, wide, high = sizes.values()
+    check_mask(where, mask, batch, time, q)
+    dtype = compute_dtype(*(tensor for tensor, _ in arguments.values()))
+    shapes = (batch, heads), (batch, heads, wide, high)
+    before = check_state(where, state, *shapes, dtype, q.device)
+    q, k, wide_v = q.to(dtype), k.to(dtype), v.to(dtype)
+    log_decay = None if log_decay is None else log_decay.to(dtype)
+    with torch.autocast(q.device.type, enabled=False):
+        if use_numba(where, backend, q):
+            keep = torch.is_grad_enabled()
+            y, last = _Compiled.apply(q, k, wide_v, log_decay, before.value, mask, keep)
+        else:
+            parts = (x if mask is None else _masked(x, mask) for x in (q, k, wide_v, log_decay))
+            y, last = OuterBlocks.apply(*parts, before.value)
+    return y.to(v.dtype), AffineState(_total_decay(before.decay, log_decay, mask), last)
 
 
-class _OuterScan(torch.autograd.Function):
+def _masked(x: Tensor | None, mask: Tensor) -> Tensor | None:
+    """Zeros where the mask is false: nothing is read or written, and the logarithm of 1."""
+    if x is None:
+        return None
+    return x.masked_fill(~mask.reshape(mask.shape + (1,) * (x.dim() - 2)), 0.0)
+
+
+def _total_decay(before: Tensor, log_decay: Tensor | None, mask: Tensor | None) -> Tensor:
+    if log_decay is None:
+        return before
+    log_decay = log_decay.detach()
+    if mask is not None:
+        log_decay = log_decay.masked_fill(~mask[:, :, None], 0.0)
+    return before * log_decay.sum(1).exp()
+
+
+class _Compiled(torch.autograd.Function):
+    """The compiled passes."""
+
     @staticmethod
-    def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor | None, initial: Tensor
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        log_decay: Tensor | None,
+        before: Tensor,
+        mask: Tensor | None,
+        keep: bool,
     ) -> tuple[Tensor, Tensor]:
-        decays = None if log_decay is None else _Decays(log_decay)
-        qc, kc, vc = _chunks(q), _chunks(k), _chunks(v)  # [B, H, K, C, ...]
-        scores = qc @ kc.mT  # [B, H, K, C, C]
-        scores = scores.tril_() if decays is None else scores.mul_(decays.within)
-        added = (kc if decays is None else kc * decays.leave).mT @ vc  # [B, H, K, N, P]
-        starts = _run(added, initial, decays)  # [B, H, K + 1, N, P]
-        read = qc if decays is None else qc * decays.enter
-        y = _joined(scores @ vc + read @ starts[:, :, :-1], q.shape[1])
-        ctx.save_for_backward(q, k, v, log_decay, starts)
-        return y, starts[:, :, -1].clone()
+        q, k, v = plain(q), plain(k), plain(v)
+        decay = None if log_decay is None else log_decay.exp()
+        keep = keep and any(ctx.needs_input_grad)
+        (batch, time, heads, wide), high = q.shape, v.shape[3]
+        slots = _num_chunks(time) + 1 if keep else 2
+        # Rows and columns in fours, see the tiles; what fills them up stays 0.
+        states = q.new_empty(batch, heads, slots, _fours(wide), _fours(high))
+        states[:, :, 0] = 0
+        states[:, :, 0, :wide, :high] = before
+        y = torch.empty_like(v)
+        forward_pass(
+            *_arrays(q, k, v, decay, mask), states.numpy(), y.numpy(), _tiles(q, states),
+            work=_work(q, v),
+        )  # fmt: skip
+        if keep:
+            ctx.save_for_backward(q, k, v, decay, mask, states)
+        last = states[:, :, _num_chunks(time) % slots, :wide, :high].clone()
+        return y, last
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor, dlast: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, log_decay, starts = ctx.saved_tensors
-        decays = None if log_decay is None else _Decays(log_decay)
-        qc, kc, vc, dyc = _chunks(q), _chunks(k), _chunks(v), _chunks(dy)
-        read = qc if decays is None else qc * decays.enter
-        left = kc if decays is None else kc * decays.leave
-        ends = _run(read.mT @ dyc, dlast, decays, reverse=True)  # [B, H, K + 1, N, P]
-        after, before = ends[:, :, 1:], starts[:, :, :-1]
-
-        scores, dscores = qc @ kc.mT, dyc @ vc.mT
-        scores = scores.tril_() if decays is None else scores.mul_(decays.within)
-        dscores = dscores.tril_() if decays is None else dscores.mul_(decays.within)
-        dv = scores.mT @ dyc + left @ after
-        outside_q, outside_k = dyc @ before.mT, vc @ after.mT
-        if decays is not None:
-            outside_q, outside_k = outside_q * decays.enter, outside_k * decays.leave
-        time = q.shape[1]
-        dq = _joined(dscores @ kc + outside_q, time)
-        dk = _joined(dscores.mT @ qc + outside_k, time)
-        dlog = None
-        if log_decay is not None and ctx.needs_input_grad[3]:
-            end = (dlast * starts[:, :, -1]).sum((-2, -1)).double()  # [B, H]
-            each = ((q * dq).sum(-1) - (k * dk).sum(-1)).double()  # [B, T, H]
-            dlog = (each.flip(1).cumsum(1).flip(1) + end[:, None]).to(q.dtype)
-            dlog = dlog.masked_fill(log_decay <= _ZERO, 0.0)
-        return dq, dk, _joined(dv, time), dlog, ends[:, :, 0]
+    def backward(  # type: ignore[override]
+        ctx: Any, grad: Tensor, grad_last: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        q, k, v, decay, mask, states = ctx.saved_tensors
+        wide, high = q.shape[3], v.shape[3]
+        grad_state = states.new_zeros(states[:, :, 0].shape)
+        grad_state[..., :wide, :high] = grad_last
+        grads = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+        grad_decay = q.new_empty(0, 0, 0) if decay is None else torch.empty_like(decay)
+        backward_pass(
+            *_arrays(q, k, v, decay, mask), states.numpy(), array(plain(grad)),
+            grad_state.numpy(), *(x.numpy() for x in (*grads, grad_decay)), _tiles(q, states),
+            work=2 * _work(q, v),
+        )  # fmt: skip
+        log_decay = None if decay is None else grad_decay
+        return *grads, log_decay, grad_state[..., :wide, :high], None, None
 
 
-class _Decays:
-    """Factors between the steps of a chunk, from its start, and to its end; none above 1 if l <= 0.
-
-    Sums are formed in float64: differences of float32 sums would lose the digits of small decays.
-    """
-
-    def __init__(self, log_decay: Tensor) -> None:
-        logs = _chunks(log_decay.double().clamp(min=_ZERO)[..., None])  # [B, H, K, C, 1]
-        sums = logs.cumsum(3)
-        total = sums[:, :, :, -1:]
-        future = torch.ones(sums.shape[3], sums.shape[3], device=sums.device).triu_(1).bool()
-        between = (sums - sums.mT).to(log_decay.dtype).masked_fill(future, -torch.inf)
-        self.within = between.exp_()  # [B, H, K, C, C]
-        self.enter = sums.exp().to(log_decay.dtype)  # [B, H, K, C, 1]
-        self.leave = (total - sums).exp().to(log_decay.dtype)  # [B, H, K, C, 1]
-        self.whole = total.exp().to(log_decay.dtype)  # [B, H, K, 1, 1]
+def _arrays(
+    q: Tensor, k: Tensor, v: Tensor, decay: Tensor | None, mask: Tensor | None
+) -> tuple[Any, ...]:
+    """The arguments that both passes begin with; without rows there are no decays, no mask."""
+    decay = q.new_empty(0, 0, 0) if decay is None else plain(decay)
+    return array(q), array(k), array(v), array(decay), array(mask_or_nothing(mask))
 
 
-def _run(added: Tensor, first: Tensor, decays: _Decays | None, reverse: bool = False) -> Tensor:
-    """The states before every chunk and after the last; reversed, from the last chunk back."""
-    count = added.shape[2]
-    states = [first]
-    order = range(count - 1, -1, -1) if reverse else range(count)
-    for i in order:
-        carried = states[-1] if decays is None else states[-1] * decays.whole[:, :, i]
-        states.append(carried + added[:, :, i])
-    return torch.stack(states[::-1] if reverse else states, 2)
+def _tiles(q: Tensor, states: Tensor) -> tuple[Any, ...]:
+    """What each worker keeps of a chunk, zeros."""
+    pairs, time = q.shape[0] * q.shape[2], q.shape[1]
+    workers = max(1, min(torch.get_num_threads(), pairs))
+    size = _fours(-(-time // max(1, _num_chunks(time))))  # chunks of equal length
+    wide, high = states.shape[3:]
+    shapes = (
+        (3, size, size), (3, size, wide), (3, size, high), (wide, size), (high, size),
+        (high, wide), (4, size),
+    )  # fmt: skip
+    return tuple(q.new_zeros(workers, *shape).numpy() for shape in shapes)
 
 
-def _chunks(x: Tensor) -> Tensor:
-    """``[B, T, H, W] -> [B, H, K, C, W]``, with zeros behind the end."""
-    size = min(CHUNK, x.shape[1])
-    x = F.pad(x, (0, 0, 0, 0, 0, -x.shape[1] % size))
-    return x.transpose(1, 2).unflatten(2, (-1, size))
+def _num_chunks(time: int) -> int:
+    return -(-time // CHUNK)
 
 
-def _joined(x: Tensor, time: int) -> Tensor:
-    """Back from :func:`_chunks`."""
-    return x.flatten(2, 3)[:, :, :time].transpose(1, 2)
+def _fours(size: int) -> int:
+    return max(4, -(-size // 4) * 4)
+
+
+def _work(q: Tensor, v: Tensor) -> int:
+    """Multiply-adds of the forward pass."""
+    wide, high = q.shape[3], v.shape[3]
+    return q.shape[0] * q.shape[1] * q.shape[2] * (CHUNK * (wide + high) + 2 * wide * high)

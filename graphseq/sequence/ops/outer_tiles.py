@@ -32,16 +32,16 @@ def add_product(a: Any, b: Any, part: int, c: Any) -> None:
         elif part == UPPER:
             first = i
         elif part == RESULT:
-            width = min(width, i // 32 * 32 + 32)  # whole vector registers
+            width = min(width, i // 16 * 16 + 16)  # whole vector registers
         for k in range(first, end, 2):
             p0, p1, p2, p3 = a[i, k], a[i + 1, k], a[i + 2, k], a[i + 3, k]
             s0, s1, s2, s3 = a[i, k + 1], a[i + 1, k + 1], a[i + 2, k + 1], a[i + 3, k + 1]
             for j in range(width):
                 x, y = b[k, j], b[k + 1, j]
-                c[i, j] += p0 * x + s0 * y
-                c[i + 1, j] += p1 * x + s1 * y
-                c[i + 2, j] += p2 * x + s2 * y
-                c[i + 3, j] += p3 * x + s3 * y
+                c[i, j] = (c[i, j] + p0 * x) + s0 * y
+                c[i + 1, j] = (c[i + 1, j] + p1 * x) + s1 * y
+                c[i + 2, j] = (c[i + 2, j] + p2 * x) + s2 * y
+                c[i + 3, j] = (c[i + 3, j] + p3 * x) + s3 * y
 
 
 @kernel()
@@ -74,9 +74,9 @@ def store(tile: Any, b: int, t: int, h: int, x: Any) -> None:
 def weigh(
     decay: Any, mask: Any, b: int, t: int, h: int, weights: Any, start: Any, end: Any
 ) -> None:
-    """Products of decays: after step j up to step i, from the chunk's start to i, from j to its end.
+    """Products of decays: after step j up to i, from the chunk's start to i, after j to its end.
 
-    Without decays all are 1; what does not count has decay 1. ``weights`` is 0 above its diagonal.
+    Without decays all are 1; a step that does not count has decay 1.
     """
     one = start.dtype.type(1)
     size, so_far = start.shape[0], one
@@ -96,11 +96,10 @@ def weigh(
 @kernel()
 def multiply(weights: Any, tile: Any) -> None:
     """``tile *= weights`` up to the diagonal, 0 above it, whatever stood there."""
+    zero = tile.dtype.type(0)
     for i in range(tile.shape[0]):
-        for j in range(i + 1):
-            tile[i, j] *= weights[i, j]
-        for j in range(i + 1, tile.shape[1]):
-            tile[i, j] = 0
+        for j in range(tile.shape[1]):
+            tile[i, j] = tile[i, j] * weights[i, j] if j <= i else zero
 
 
 @kernel()
@@ -151,3 +150,45 @@ def add_crossings(scores: Any, grads: Any, below: Any, out: Any) -> None:
             below[j] += scores[t, j] * grads[t, j]
             total += below[j]
         out[t] += total
+
+
+@kernel()
+def clear(row: Any) -> None:
+    """``row = 0``."""
+    for i in range(row.shape[0]):
+        row[i] = 0
+
+
+@kernel()
+def add_leaving(ks: Any, sums: Any, steps: Any) -> None:
+    """What steps before t put into the chunk's last state decays at t."""
+    total = steps.dtype.type(0)
+    for t in range(steps.shape[0]):
+        steps[t] += total
+        total += dot(ks[t], sums[t])
+
+
+@kernel()
+def add_entering(qs: Any, sums: Any, steps: Any) -> None:
+    """What steps from t on read from the state before the chunk decays at t."""
+    total = steps.dtype.type(0)
+    for t in range(steps.shape[0] - 1, -1, -1):
+        total += dot(qs[t], sums[t])
+        steps[t] += total
+
+
+@kernel()
+def add_passing(before: Any, state: Any, factor: Any, steps: Any) -> None:
+    """What passes from the state before the chunk to the one after it decays at every step."""
+    total = steps.dtype.type(0)
+    for n in range(before.shape[0]):
+        total += dot(before[n], state[n])
+    for t in range(steps.shape[0]):
+        steps[t] += factor * total
+
+
+@kernel()
+def store_steps(steps: Any, mask: Any, b: int, t: int, h: int, x: Any) -> None:
+    """Numbers to step t and on; 0 to steps that do not count."""
+    for i in range(min(steps.shape[0], x.shape[1] - t)):
+        x[b, t + i, h] = steps[i] if inside(mask, b, t + i, x.shape[1]) else 0

@@ -16,7 +16,12 @@ and backwards, with Y_k = [G_k, -<G_k, out_k>] / u_k, the same products transpos
     Z_{c-1} = sum_k A_k0 Y_k                    Z_n = gradient of the last state
     R_c = sum_{j >= c} exp(M_c - M_j) Z_j       gradient of S_c, which Y of the last step of block c
                                                 takes up: that step's w_k and u_k are S_c
-    [d v_i, r_i] = sum_k A_ki Y_k,              d s_i = <d v_i, v_i> + r_i
+    [d v_i, q_i] = sum_k A_ki Y_k,              d s_i = <d v_i, v_i> + q_i
+
+d s_i is a small difference of large numbers where one score rules, so that v_i = out_k. Therefore
+values and outputs are taken relative to the last output c of their block: v_i - c for v_i, and
+out_k - c for out_k in Y; and R's last entry is computed in float64, then made relative to c by
+adding <its others, c>.
 
 No exponent is positive, whatever the scores. A long sequence is run in stretches of some blocks,
 one after another, so that A never covers all of it.
@@ -82,23 +87,20 @@ class _Blockwise(torch.autograd.Function):
         stretches = list(zip(_stretches(scores), tops.unbind(), strict=True))
         with torch.autocast(values.device.type, enabled=False):
             for (steps, size), top in reversed(stretches):
-                s, inverse = (
-                    _split(scores[:, steps], size),
-                    _inverse(_split(totals[:, steps], size)),
-                )
-                a, between, _ = _weights(s, top)
-                along = _split((grad[:, steps] * out[:, steps]).sum(-1), size)
-                y = torch.cat([_split(grad[:, steps], size), -along[..., None]], -1)
-                y *= inverse[..., None]
-                z = torch.cat([(a[..., :1].mT @ y).squeeze(3), grad_state[:, :, None]], 2)
-                r = between.mT @ z  # [B, H, n + 1, D + 1]
-                y[..., -1, :] += r[:, :, 1:]
-                dx = a[..., 1:].mT @ y
-                grad_values[:, steps] = _join(dx[..., :-1])
-                across = (grad_values[:, steps] * values[:, steps]).sum(-1) + _join(dx[..., -1])
-                grad_scores[:, steps] = across.masked_fill(scores[:, steps] == -torch.inf, 0.0)
-                grad_state = r[:, :, 0]
-        return grad_scores, grad_values, None, grad_state
+                s, g, o, v = (x[:, steps] for x in (scores, grad, out, values))
+                a, between, _ = _weights(_split(s, size), top)
+                centers = o[:, size - 1 :: size]  # [B, n, H, D]
+                o, v = (x - centers.repeat_interleave(size, 1) for x in (o, v))
+                y = torch.cat([g, -(g * o).sum(-1, keepdim=True)], -1)
+                y = _split(y * _inverse(totals[:, steps])[..., None], size)
+                z = (a[..., :1].mT @ y).squeeze(3)
+                r, grad_state = _across_blocks(between, z, centers.transpose(1, 2), grad_state)
+                y[..., -1, :] += r
+                dx = _join(a[..., 1:].mT @ y)
+                grad_values[:, steps] = dx[..., :-1]
+                grad_s = (dx[..., :-1] * v).sum(-1) + dx[..., -1]
+                grad_scores[:, steps] = grad_s.masked_fill(s == -torch.inf, 0.0)
+        return grad_scores, grad_values, None, grad_state.to(values.dtype)
 
 
 def _stretches(scores: Tensor) -> Iterator[tuple[slice, int]]:
@@ -135,6 +137,20 @@ def _weights(s: Tensor, top: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     ends = torch.cat([top[..., None], m[..., -1]], 2)
     a = _causal_exp(torch.cat([ends[..., :-1, None], s], 3), m)
     return a, _causal_exp(ends, ends), ends[..., -1].contiguous()
+
+
+def _across_blocks(
+    between: Tensor, z: Tensor, centers: Tensor, last: Tensor
+) -> tuple[Tensor, Tensor]:
+    """R_1 .. R_n ``[B, H, n, D + 1]``, relative to centers like Z, and R_0 ``[B, H, D + 1]``."""
+    wide = z.dtype if z.device.type == "mps" else torch.float64  # which that device lacks
+    between, z, centers, last = (x.to(wide) for x in (between, z, centers, last))
+    absolute = z[..., -1:] - (z[..., :-1] * centers).sum(-1, keepdim=True)
+    z = torch.cat([z[..., :-1], absolute], -1)
+    r = between.mT @ torch.cat([z, last[:, :, None]], 2)
+    first, r = r[:, :, 0], r[:, :, 1:]
+    relative = r[..., -1:] + (r[..., :-1] * centers).sum(-1, keepdim=True)
+    return torch.cat([r[..., :-1], relative], -1), first
 
 
 def _causal_exp(x: Tensor, reference: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ U_t, W_t of u_t, w_t, the backward pass is the same recurrence in reverse::
     U_t = exp(m_t - m_{t+1}) U_{t+1} - <G_t, out_t> / u_t
     d v_t = exp(s_t - m_t) W_t,      d s_t = exp(s_t - m_t) (<W_t, v_t> + U_t)
 
-It needs the inputs, the outputs, and m and u of each step and head. (m + log u instead of both
-would lose digits where scores are large.)
+It needs m, u, w and out again. The compiled path computes them once more from states that it kept
+every 16 to 64 steps, the torch path keeps out and u. Nothing else is kept but the inputs. (Keeping
+m + log u instead of m and u would lose digits where scores are large.)
 
 **For differentiation the maximum is a constant.** It is a mere reference: (m, u, w) and
 (m + c, u exp(-c), w exp(-c)) are the same state. What depends on the state but not on the
@@ -44,8 +45,9 @@ from torch.autograd.function import once_differentiable
 from graphseq import kernels
 from graphseq.kernels import array
 from graphseq.sequence.ops.checks import check_shapes
+from graphseq.sequence.ops.prefix_backward import backward_pass
 from graphseq.sequence.ops.prefix_blocks import blockwise_prefix
-from graphseq.sequence.ops.prefix_kernels import backward_pass, forward_pass
+from graphseq.sequence.ops.prefix_kernels import forward_pass
 from graphseq.sequence.ops.prefix_state import PrefixState as PrefixState
 from graphseq.sequence.ops.prefix_state import empty_prefix as empty_prefix
 from graphseq.sequence.ops.prefix_state import merge_prefix as merge_prefix
@@ -53,8 +55,8 @@ from graphseq.sequence.ops.prefix_state import state_shapes
 
 Backend = Literal["auto", "numba", "torch"]
 
-# Float64 entries of all heads that the backward pass handles together: 128 KiB stay in the cache.
-_BLOCK_ENTRIES = 16_384
+# Entries of all heads that the backward pass handles together: 128 KiB an array stay in the cache.
+_BLOCK_ENTRIES = 32_768
 
 
 def prefix_softmax(
@@ -149,17 +151,14 @@ class _Compiled(torch.autograd.Function):
         ctx: Any, scores: Tensor, values: Tensor, top: Tensor, total: Tensor, weighted: Tensor
     ) -> tuple[Tensor, ...]:
         scores, values = scores.detach().contiguous(), values.detach().contiguous()
+        block, blocks, segments = _cuts(values)
+        parts = (top, -torch.inf), (total.double(), 0.0), (weighted.double(), 0.0)
+        state = [_slots(part, segments, rest) for part, rest in parts]
+        kept = [part.new_empty(part.shape[0], blocks, *part.shape[2:]) for part in state]
         out = torch.empty_like(values)
-        tops, totals = torch.empty_like(scores), torch.empty_like(scores)
-        segments = _segments(values)
-        state = (
-            _slots(top, segments, -torch.inf),
-            _slots(total.double(), segments, 0.0),
-            _slots(weighted.double(), segments, 0.0),
-        )
-        arrays = [array(x) for x in (scores, values, *state, out, tops, totals)]
-        forward_pass(*arrays, work=values.numel())
-        ctx.save_for_backward(scores, values, out, tops, totals, top)
+        arrays = [array(x) for x in (*state, out, *kept)]
+        forward_pass(array(scores), array(values), block, *arrays, work=values.numel())
+        ctx.save_for_backward(scores, values, top, *kept)
         last = [part[:, -1].to(values.dtype) for part in state]
         ctx.mark_non_differentiable(last[0])
         return out, *last
@@ -167,36 +166,36 @@ class _Compiled(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(  # type: ignore[override]
-        ctx: Any, grad: Tensor, _: Tensor, grad_total: Tensor, grad_weighted: Tensor
+        ctx: Any, grad: Tensor, grad_top: Tensor, grad_total: Tensor, grad_weighted: Tensor
     ) -> tuple[Tensor | None, ...]:
-        *saved, top = ctx.saved_tensors
-        scores, values, _, tops, _ = saved
-        batch, _, heads, channels = values.shape
-        segments = _segments(values)
-        block = min(max(_BLOCK_ENTRIES // max(heads * channels, 1), 4), 64)
-        total = grad_total.new_zeros(batch, segments, heads, dtype=torch.float64)
-        weighted = total.new_zeros(batch, segments, block + 1, heads, channels)
-        total[:, -1], weighted[:, -1, 0] = grad_total, grad_weighted
-        along = total.new_empty(batch, segments, block, heads)
-        grad_scores, grad_values = torch.empty_like(scores), torch.empty_like(values)
-        arrays = [array(x) for x in (*saved, grad, total, weighted, along)]
-        backward_pass(*arrays, grad_scores.numpy(), grad_values.numpy(), work=2 * values.numel())
-        decay = (top.double() - tops[:, 0]).exp().masked_fill(top == -torch.inf, 0.0)
-        grad_total = (decay * total[:, 0]).to(values.dtype)
-        grad_weighted = (decay[..., None] * weighted[:, 0, 0]).to(values.dtype)
-        return grad_scores, grad_values, None, grad_total, grad_weighted
+        scores, values, top, *kept = ctx.saved_tensors
+        block, _, segments = _cuts(values)
+        total = _slots(grad_total.double(), segments, 0.0, -1)
+        weighted = _slots(grad_weighted.double(), segments, 0.0, -1)
+        state = [part.new_empty(part.shape[0], segments, *part.shape[2:]) for part in kept]
+        decay = torch.ones_like(total)
+        work = total.new_empty(*total.shape[:2], 4, block + 1, total.shape[2])
+        grads = torch.empty_like(scores), torch.empty_like(values)
+        arrays = [array(x) for x in (*kept, grad, total, weighted, *state, decay, work, *grads)]
+        backward_pass(array(scores), array(values), block, *arrays, work=2 * values.numel())
+        empty = top == -torch.inf
+        grad_total = total[:, 0].masked_fill(empty, 0.0).to(values.dtype)
+        grad_weighted = weighted[:, 0].masked_fill(empty[..., None], 0.0).to(values.dtype)
+        return *grads, None, grad_total, grad_weighted
 
 
-def _segments(values: Tensor) -> int:
-    """Into how many segments time is cut: more than one where threads would have no sequence."""
-    batch, time = values.shape[:2]
+def _cuts(values: Tensor) -> tuple[int, int, int]:
+    """Steps in a block, number of blocks, number of segments (see the kernels)."""
+    batch, time, heads, channels = values.shape
+    block = min(max(_BLOCK_ENTRIES // max(heads * channels, 1), 16), 64)
+    blocks = -(-time // block)
     if values.numel() < kernels.SERIAL_WORK:
-        return 1
-    return max(min(-(-torch.get_num_threads() // max(batch, 1)), time), 1)
+        return block, blocks, 1
+    return block, blocks, max(min(-(-torch.get_num_threads() // max(batch, 1)), blocks), 1)
 
 
-def _slots(part: Tensor, segments: int, rest: float) -> Tensor:
-    """``[B, ...]`` -> contiguous ``[B, segments, ...]``: the part, and behind it ``rest``."""
+def _slots(part: Tensor, segments: int, rest: float, slot: int = 0) -> Tensor:
+    """``[B, ...]`` -> contiguous ``[B, segments, ...]``, with the part in one slot."""
     slots = part.new_full((part.shape[0], segments, *part.shape[1:]), rest)
-    slots[:, 0] = part
+    slots[:, slot] = part
     return slots

@@ -14,9 +14,11 @@ from graphseq.sequence.solvers.construction import MOST_CITIES, greedy_orders, n
 from graphseq.sequence.solvers.held_karp import shortest_orders
 from graphseq.sequence.solvers.instances import Instances, Values, read_instances
 from graphseq.sequence.solvers.iterated_search_kernels import iterate
+from graphseq.sequence.solvers.local_search import two_opt_orders
 from graphseq.sequence.solvers.tour import Tour, canonical, lengths_of
 
 EXHAUSTED = 12  # up to here the dynamic programme takes less than a local search
+_FEWEST = 8  # so that a segment of three is less than half of a tour
 _NEAR = 10  # neighbours that a move may connect a city with
 _ROUNDING = 1e-13  # relative to the largest distance; smaller gains could go round in circles
 
@@ -58,7 +60,9 @@ def best_tour(
 def search(
     instances: Instances, num_starts: int = 3, num_kicks: int | None = None, seed: int = 0
 ) -> np.ndarray:
-    """The order ``[n]`` of :func:`best_tour`, for one instance of more than seven cities."""
+    """The order ``[n]`` of :func:`best_tour`, for one instance that was checked."""
+    if instances.shape[1] < _FEWEST:
+        return two_opt_orders(instances, nearest_orders(instances))[0]
     generator = np.random.default_rng(seed)
     cities, distances = instances.shape[1], instances.distances(slice(None))[0]
     near = _near(distances)

@@ -21,7 +21,7 @@ def nearest_neighbors(distances: Any, start: Any, seen: Any, orders: Any) -> Non
 
 @kernel()
 def _nearest(distances: Any, seen: Any) -> Any:
-    """The city that was not seen and lies nearest; of equal ones the lowest, -1 if there is none."""
+    """The city that was not seen and lies nearest, the lowest of equal ones; -1 if none is left."""
     best, length = -1, np.inf
     for j in range(distances.shape[0]):
         if seen[j] == 0 and distances[j] < length:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 # Points and distances: a tensor on any device, or an array.
@@ -167,3 +168,29 @@ def check_size(where: str, name: str, size: int, most: int, instead: str = "") -
         raise ValueError(
             f"{where}: {name} have n = {size} cities, but n must lie in 1 .. {most}{remedy}"
         )
+
+
+def read_lengths(
+    where: str, lengths: Tensor | None, shape: tuple[int, ...], least: int
+) -> np.ndarray:
+    """How many of the points ``[B, n, 2]`` of that shape count: ``[B]`` in ``least .. n``.
+
+    Raises:
+        TypeError: lengths are no tensor of whole numbers.
+        ValueError: their shape is wrong or one is out of range.
+    """
+    num, width = shape[:2]
+    if lengths is None:
+        return np.full(num, width, dtype=np.int64)
+    if not isinstance(lengths, Tensor) or lengths.dtype not in (torch.int32, torch.int64):
+        kind = lengths.dtype if isinstance(lengths, Tensor) else type(lengths).__name__
+        raise TypeError(f"{where}: lengths must be an int64 tensor, got {kind}; use lengths.long()")
+    read: np.ndarray = lengths.cpu().numpy().astype(np.int64)
+    if read.shape != (num,):
+        raise ValueError(f"{where}: lengths have shape {read.shape}, expected [{num}]")
+    if num and not least <= read.min() <= read.max() <= width:
+        raise ValueError(
+            f"{where}: lengths must lie in {least} .. {width}, the number of points in a row; got "
+            f"{read.min()} .. {read.max()}"
+        )
+    return read

@@ -54,7 +54,7 @@ def or_opt(
     distances: Values | None = None,
     longest: int = 3,
 ) -> Tours:
-    """Moves segments of up to ``longest`` cities to another place of the tour, as long as one gains.
+    """Moves segments of up to ``longest`` cities elsewhere in the tour, as long as one gains.
 
     A segment may be turned round on the way (Or, 1976). O(n^2) for each sweep over all moves.
 

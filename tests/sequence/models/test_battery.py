@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from graphseq import load, save
 from graphseq.sequence import models
-from graphseq.sequence.models import Aaren, Recurrent, Seq2Seq, SequenceModel
+from graphseq.sequence.models import Aaren, PointerNetwork, Recurrent, Seq2Seq, SequenceModel
 from graphseq.sequence.nn import GRU, LRU, S4D, S6, SSD, QuasiGRU, QuasiLSTM
 
 V, F, C = 6, 3, 4
@@ -35,6 +35,10 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "qgru": lambda: SequenceModel(V, **TOKENS, mixer=QuasiGRU, cutoffs=(3,)),
     "seq2seq": lambda: Seq2Seq(V, hidden_channels=8, attention=False),
     "seq2seq, attention": lambda: Seq2Seq(V, hidden_channels=8, mixer=GRU, reverse_source=True),
+    "pointer": lambda: PointerNetwork(**FEATURES, init_scale=0.5),
+    "pointer, variants": lambda: PointerNetwork(**FEATURES, bidirectional=True, glimpses=1, clip=9),
+    "pointer, attention": lambda: PointerNetwork(**FEATURES, head="attention", max_nodes=9),
+    "pointer, seq2seq": lambda: PointerNetwork(**FEATURES, head="seq2seq", max_nodes=10),
 }
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -53,12 +57,16 @@ def answer(
     if isinstance(model, Seq2Seq):
         return model(tokens, tokens.flip(1))
     features = torch.randn(batch, time, F, generator=generator).to(dtype)
+    if isinstance(model, PointerNetwork):
+        return model(features, tokens % (time + 1))
     return model(tokens if model.num_tokens else features)[0]
 
 
 def shape(model: nn.Module, batch: int, time: int) -> tuple[int, ...]:
     if isinstance(model, Seq2Seq):
         return batch, time, V
+    if isinstance(model, PointerNetwork):
+        return batch, time, time + 1
     wide = (batch, time) if model.readout == "all" else (batch,)
     return (*wide, model.out_channels)
 

@@ -313,7 +313,7 @@ def test_a_shift_of_all_scores_changes_nothing(backend: Any) -> None:
 
 
 @pytest.mark.parametrize("std", [1.0, 100.0, 300.0, 1000.0])
-@pytest.mark.parametrize(("backend", "tolerance"), [("numba", 2e-6), ("torch", 4e-5)])
+@pytest.mark.parametrize(("backend", "tolerance"), [("numba", 3e-7), ("torch", 4e-5)])
 def test_float32_is_near_float64(
     backend: Any, tolerance: float, std: float, in_segments: None
 ) -> None:
@@ -378,7 +378,7 @@ def test_saved_memory_is_linear_in_time(backend: Any) -> None:
         assert out.requires_grad
         return sum(storages.values())
 
-    per_step = 2 * (2 * 16 + 3) * 8  # scores, values, out, maximum and sum
+    per_step = 2 * (2 * 16 + 3) * 8  # scores, values, out or marks, maximum and sum
     for time in (512, 4096):
         assert saved(time) <= per_step * time + 10_000
 
