@@ -225,8 +225,7 @@ class PointSets:
         Args:
             rows: Instances to divide, int64.
             batch_size: Largest number of instances in a batch.
-            generator: Draws the order of the batches and who is with whom; the batches are a
-                function of its state. None: always the same batches, from small to large.
+            generator: The batches are a function of its state; None: fixed, from small to large.
 
         Returns:
             Instances of each batch; together they are ``rows``.

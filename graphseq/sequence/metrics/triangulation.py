@@ -37,35 +37,33 @@ def triangle_counts(predicted: Tensor, target: Tensor) -> TriangleCounts:
 
     Raises:
         TypeError: An argument is no int64 tensor.
-        ValueError: Shapes do not fit, or a pointer is beyond 100,000.
+        ValueError: Shapes do not fit, or numbers of triangles would overflow.
     """
     where = "triangle_counts"
     check_rows(where, predicted, target, ("predicted", "target"))
-    most = max(int(rows.max()) if rows.numel() else 0 for rows in (predicted, target))
-    if most > 100_000:
-        raise ValueError(f"{where}: a pointer is {most}; pointers up to 100000 can be compared")
-    ours = _triangles(where, "predicted", predicted)
-    true = _triangles(where, "target", target)
-    # Equal triangles of an instance get equal numbers, in both lists.
-    _, number = torch.cat([ours, true]).unique(dim=0, return_inverse=True)
-    first, second = number[: len(ours)].unique(), number[len(ours) :].unique()
-    instance = torch.empty(len(number), dtype=torch.int64, device=number.device)
-    instance[number] = torch.cat([ours, true])[:, 0]
+    base = 1 + max(int(rows.max()) if rows.numel() else 0 for rows in (predicted, target))
+    if len(target) * base**3 >= 2**63:
+        raise ValueError(
+            f"{where}: {len(target)} rows with pointers up to {base - 1} are too many to number "
+            "their triangles; pass fewer rows at a time"
+        )
+    first = _triangles(where, "predicted", predicted, base).unique()
+    second = _triangles(where, "target", target, base).unique()
     common = first[torch.isin(first, second, assume_unique=True)]
     return TriangleCounts(
-        *(torch.bincount(instance[kept], minlength=len(target)) for kept in (common, first, second))
+        *(torch.bincount(k // base**3, minlength=len(target)) for k in (common, first, second))
     )
 
 
-def _triangles(where: str, name: str, pointers: Tensor) -> Tensor:
-    """Instance and code of every triangle, ``[triangles, 2]``."""
+def _triangles(where: str, name: str, pointers: Tensor, base: int) -> Tensor:
+    """A number for every triangle: the digits of instance and corners, in the given base."""
     count = read_pointers(where, name, pointers)
     whole = pointers.shape[1] // 3
     corners = pointers[:, : 3 * whole].unflatten(1, (whole, 3)).sort(2).values
     kept = torch.arange(whole, device=pointers.device) < (count // 3)[:, None]
     instance = kept.nonzero()[:, 0]
     a, b, c = corners[kept].unbind(1)
-    return torch.stack([instance, (a << 40) + (b << 20) + c], 1)
+    return ((instance * base + a) * base + b) * base + c
 
 
 def triangulation_accuracy(predicted: Tensor, target: Tensor) -> float:

@@ -108,7 +108,34 @@ def beam_search(
     return _trim(_follow(tokens, parents)), logp[:, 0]
 
 
-def log_softmax(scores: Tensor, permitted: Tensor) -> Tensor:
+def log_prob(
+    scores: Tensor, sequences: Tensor, counts: Tensor, constraint: Constraint | None
+) -> Tensor:
+    """Log probabilities of given answers, up to and with their first 0.
+
+    Args:
+        scores: of every next token, ``[B, M, N + 1]``.
+        sequences: tokens ``[B, M]``; negative ones are left out.
+        counts: number of points of each instance, ``[B]``.
+        constraint: form of the answers; None for any.
+
+    Returns:
+        ``[B]``, in float32 at least.
+    """
+    tokens, permitted = sequences.clamp(min=0), []
+    progress = Progress.start(counts, 1, scores.shape[2])
+    for token in tokens.split(1, 1):
+        permitted.append(allowed(constraint, progress))
+        progress = progress.extend(token)
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    each = _log_softmax(scores, torch.cat(permitted, 1))
+    each = each.gather(2, tokens[..., None])[..., 0]  # [B, M]
+    ends = (sequences <= 0).long()
+    counted = (ends.cumsum(1) - ends == 0) & (sequences >= 0)
+    return torch.where(counted, each, 0.0).sum(1)
+
+
+def _log_softmax(scores: Tensor, permitted: Tensor) -> Tensor:
     """Log probabilities of permitted tokens, -inf of the others and where nothing is permitted."""
     some = permitted.any(-1, keepdim=True)
     masked = scores.masked_fill(~permitted & some, -torch.inf)
@@ -125,7 +152,7 @@ def _candidates(
 ) -> tuple[Tensor, Pair]:
     """Log probabilities of all answers that are a token longer, ``[B, K, N + 1]``."""
     scores, state = network.advance(token, state)
-    scores = log_softmax(scores.to(logp.dtype), allowed(constraint, progress))
+    scores = _log_softmax(scores.to(logp.dtype), allowed(constraint, progress))
     return logp[..., None] + scores, state
 
 

@@ -34,14 +34,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from graphseq.sequence.models.constraints import (
-    Constraint,
-    Progress,
-    allowed,
-    check_constraint,
-    longest,
-)
-from graphseq.sequence.models.pointer_decoding import beam_search, greedy, log_softmax
+from graphseq.sequence.models.constraints import Constraint, check_constraint, longest
+from graphseq.sequence.models.pointer_decoding import beam_search, greedy, log_prob
 from graphseq.sequence.models.pointer_reading import Reading, gather_rows
 from graphseq.sequence.nn.point_encoder import PointEncoder
 from graphseq.sequence.nn.point_lstm import PointLSTM
@@ -146,13 +140,7 @@ class PointerNetwork(nn.Module):
         """
         check_constraint("PointerNetwork.log_prob", constraint)
         scores = self(points, sequences, lengths)  # [B, M, N + 1]
-        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        tokens = sequences.clamp(min=0)
-        permitted = _permitted(constraint, tokens, self._counts(points, lengths), scores.shape[2])
-        each = log_softmax(scores, permitted).gather(2, tokens[..., None])[..., 0]  # [B, M]
-        ends = (sequences <= 0).long()
-        counted = (ends.cumsum(1) - ends == 0) & (sequences >= 0)
-        return torch.where(counted, each, 0.0).sum(1)
+        return log_prob(scores, sequences, self._counts(points, lengths), constraint)
 
     @torch.no_grad()
     def decode(
@@ -214,10 +202,10 @@ class PointerNetwork(nn.Module):
     def _check_targets(self, points: Tensor, targets: Tensor) -> None:
         if targets.dtype != torch.int64:
             raise TypeError(f"PointerNetwork: targets have dtype {targets.dtype}; pass int64")
-        if targets.dim() != 2 or len(targets) != len(points):
+        if targets.dim() != 2 or len(targets) != len(points) or not targets.shape[1]:
             raise ValueError(
                 f"PointerNetwork: targets have shape {tuple(targets.shape)}, expected "
-                f"[{len(points)}, M]"
+                f"[{len(points)}, M] with at least one step"
             )
         if targets.numel() and int(targets.max()) > points.shape[1]:
             raise ValueError(
@@ -229,17 +217,6 @@ class PointerNetwork(nn.Module):
         if lengths is not None:
             return lengths.long()
         return torch.full((len(points),), points.shape[1], device=points.device)
-
-
-def _permitted(
-    constraint: Constraint | None, tokens: Tensor, counts: Tensor, num_tokens: int
-) -> Tensor:
-    """What the constraint allows at each step of given answers, ``[B, M, N + 1]``."""
-    progress, steps = Progress.start(counts, 1, num_tokens), []
-    for token in tokens.split(1, 1):
-        steps.append(allowed(constraint, progress))
-        progress = progress.extend(token)
-    return torch.cat(steps, 1) if steps else progress.visited[:, :0]
 
 
 def _check_choices(

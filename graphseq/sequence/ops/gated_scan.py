@@ -62,7 +62,7 @@ def gated_scan(
         value: b, real or complex. The outputs have its dtype (they are complex if the decay is);
             half precision is computed in float32.
         state: what came before; nothing if left out.
-        mask: where false a step is inside: the state stays as it is and the output is 0.
+        mask: where false a step is skipped: the state stays as it is and the output is 0.
         backend: "numba" or "torch"; "auto" takes numba on the CPU outside ``torch.compile``.
 
     Shape:

@@ -71,7 +71,7 @@ class Relaxation:
         return csr_array((ones, ends), shape=shape), csr_array(border.astype(np.float64))
 
     def solve(self, seconds: float) -> np.ndarray | None:
-        """The weights ``[E]``; None if time ran out. Sets ``bound`` (if higher) and ``reduced``."""
+        """The weights ``[E]``; None if HiGHS gave up. Raises ``bound``, sets ``reduced``."""
         from scipy.optimize import linprog
 
         degree, border = self.matrices()

@@ -205,6 +205,7 @@ def test_labels_are_kept(monkeypatch):
     assert list((cache_root() / "processed").glob("hull-hull-v1-uniform-n6-6-seed11-*.npz"))
 
 
+@pytest.mark.nightly  # two interpreters that import torch
 def test_processes_label_alike(monkeypatch):
     monkeypatch.setattr(labels, "_CHUNK", 30)
     generator = np.random.default_rng(0)

@@ -71,7 +71,9 @@ def test_values_and_gradients_are_those_of_the_loop(variant: str) -> None:
     model, p = network(variant), points(2)
     targets = torch.tensor([[2, 4, 1, 2, 0], [5, 3, 3, 1, 0]])
     one = model(p, targets)
-    loop = torch.stack([step_by_step(model, *pair) for pair in zip(p, targets.tolist())])  # noqa: B905
+    loop = torch.stack(
+        [step_by_step(model, *pair) for pair in zip(p, targets.tolist(), strict=True)]
+    )
     torch.testing.assert_close(one, loop, rtol=1e-10, atol=1e-10)
     weight = torch.arange(one.numel(), dtype=one.dtype).view(one.shape).sin()
     gradients = [torch.autograd.grad(out, list(model.parameters()), weight) for out in (one, loop)]
@@ -228,6 +230,8 @@ def test_inputs_are_refused_by_name() -> None:
         model(p, targets.float())
     with pytest.raises(ValueError, match="targets have shape"):
         model(p, targets[:1])
+    with pytest.raises(ValueError, match="at least one step"):
+        model.log_prob(p, targets[:, :0])
     with pytest.raises(ValueError, match="targets reach 9"):
         model(p, 9 * targets)
     with pytest.raises(ValueError, match="lengths must lie in"):
