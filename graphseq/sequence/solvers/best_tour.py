@@ -33,6 +33,9 @@ def best_tour(
 ) -> Tour:
     """A tour close to the shortest, without proof; up to 12 cities the shortest, with proof.
 
+    Its lower bound, half the two shortest edges of every city, is a loose one: 10 to 20 % below the
+    optimum for uniform points.
+
     Args:
         points: ``[n, 2]``, n in 1 .. 5000.
         distances: ``[n, n]``, symmetric and not negative, in place of points.

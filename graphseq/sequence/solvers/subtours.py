@@ -23,14 +23,14 @@ def violated_sets(cities: int, first: Any, second: Any, weight: Any) -> np.ndarr
         cities: n.
         first: ``[E]`` one end of each edge.
         second: ``[E]`` the other end.
-        weight: ``[E]`` between 0 and 1.
+        weight: ``[E]`` between 0 and 1, for first < second.
     """
     parts = components(cities, first, second, weight)
     if parts.max() > 0:
         return without_city_0(parts == np.arange(parts.max() + 1)[:, None])
     border = np.zeros((cities, cities))
-    border[first, second] = weight
-    border[second, first] = weight
+    border[first, second] = np.maximum(weight, 0)  # rounding may leave less
+    border += border.T
     member = np.zeros((cities, cities), dtype=np.bool_)
     group = np.arange(cities)
     count = phase_cuts(border, 2 - _VIOLATED, group, np.empty(cities), member, work=cities**3)
