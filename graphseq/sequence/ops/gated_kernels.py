@@ -14,49 +14,66 @@ from graphseq.kernels import kernel, prange
 
 @kernel(parallel=True)
 def forward_pass(
-    decay: Any, value: Any, mask: Any, groups: int, last: Any, total: Any, out: Any
+    decay: Any, value: Any, mask: Any, groups: int, before: Any, out: Any, last: Any, total: Any
 ) -> None:
-    """Fills ``out``; ``last`` and ``total``, state and product of decays, are in and out."""
+    """Fills ``out`` and ``last``, multiplies ``total`` by all decays; ``before`` is the start."""
     batch, time, channels = value.shape
     for task in prange(batch * groups):
         b, group = task // groups, task % groups
         first, end = group * channels // groups, (group + 1) * channels // groups
+        state = before[b, first:end]
         for t in range(time):
+            here = out[b, t, first:end]
             if _inside(mask, b, t):
-                row = decay[b % decay.shape[0], t % decay.shape[1]]
-                _advance(row, value[b, t], first, end, last[b], total[b], out[b, t])
+                row = decay[b % decay.shape[0], t % decay.shape[1], first:end]
+                _advance(row, state, value[b, t, first:end], here)
+                _multiply(row, total[b, first:end])
+                state = here
             else:
-                _clear(first, end, out[b, t])
+                _clear(here)
+        _copy(state, last[b, first:end])
 
 
 @kernel(parallel=True)
 def backward_pass(
-    decay: Any, out: Any, before: Any, mask: Any, groups: int, grad: Any, carry: Any,
-    grad_decay: Any, grad_value: Any,
+    decay: Any, out: Any, before: Any, mask: Any, groups: int, grad: Any, grad_last: Any,
+    grad_decay: Any, grad_value: Any, grad_before: Any,
 ) -> None:  # fmt: skip
-    """Fills ``grad_value`` and ``grad_decay`` ``[B, T, D]``; to one ``[B, 1, D]`` it adds.
-
-    ``before`` is the state at the start; ``carry``, in and out, is the gradient of the state.
-    """
+    """Fills the last three, but to a ``grad_decay`` ``[B, 1, D]`` it adds."""
     batch, time, channels = out.shape
     adds = grad_decay.shape[1] == 1
     for task in prange(batch * groups):
         b, group = task // groups, task % groups
         first, end = group * channels // groups, (group + 1) * channels // groups
+        carry = grad_before[b, first:end]
+        _copy(grad_last[b, first:end], carry)
+        following = time  # the step after t that counts; none yet
         for t in range(time - 1, -1, -1):
-            row_decay, row_value = grad_decay[b, t % grad_decay.shape[1]], grad_value[b, t]
+            here = grad_value[b, t, first:end]
+            row_decay = grad_decay[b, t % grad_decay.shape[1], first:end]
             if _inside(mask, b, t):
+                if following == time:
+                    _add(grad[b, t, first:end], carry, here)
+                else:
+                    row = decay[b % decay.shape[0], following % decay.shape[1], first:end]
+                    later = grad_value[b, following, first:end]
+                    _advance_back(row, later, grad[b, t, first:end], here)
                 past = t - 1  # the outputs of masked steps are 0, not the state
                 while past >= 0 and not _inside(mask, b, past):
                     past -= 1
-                here = decay[b % decay.shape[0], t % decay.shape[1]]
-                _go_back(here, grad[b, t], first, end, carry[b], row_value)
-                previous = out[b, past] if past >= 0 else before[b]
-                _multiply(row_value, previous, first, end, adds, row_decay)
+                state = out[b, past, first:end] if past >= 0 else before[b, first:end]
+                if adds:
+                    _add_product(here, state, row_decay)
+                else:
+                    _product(here, state, row_decay)
+                following = t
             else:
-                _clear(first, end, row_value)
+                _clear(here)
                 if not adds:
-                    _clear(first, end, row_decay)
+                    _clear(row_decay)
+        if following < time:
+            row = decay[b % decay.shape[0], following % decay.shape[1], first:end]
+            _product(grad_value[b, following, first:end], row, carry)
 
 
 @kernel()
@@ -66,31 +83,52 @@ def _inside(mask: Any, b: int, t: int) -> Any:
 
 
 @kernel()
-def _clear(first: int, end: int, out: Any) -> None:
-    for d in range(first, end):
+def _clear(out: Any) -> None:
+    for d in range(out.shape[0]):
         out[d] = 0
 
 
 @kernel()
-def _advance(decay: Any, value: Any, first: int, end: int, last: Any, total: Any, out: Any) -> None:
-    for d in range(first, end):
-        last[d] = decay[d] * last[d] + value[d]
-        out[d] = last[d]
-        total[d] *= decay[d]
+def _copy(x: Any, out: Any) -> None:
+    for d in range(out.shape[0]):
+        out[d] = x[d]
 
 
 @kernel()
-def _go_back(decay: Any, grad: Any, first: int, end: int, carry: Any, out: Any) -> None:
-    for d in range(first, end):
-        out[d] = carry[d] + grad[d]
-        carry[d] = out[d] * np.conj(decay[d])
+def _add(x: Any, y: Any, out: Any) -> None:
+    for d in range(out.shape[0]):
+        out[d] = x[d] + y[d]
 
 
 @kernel()
-def _multiply(grad: Any, previous: Any, first: int, end: int, adds: bool, out: Any) -> None:
-    if adds:
-        for d in range(first, end):
-            out[d] += grad[d] * np.conj(previous[d])
-    else:
-        for d in range(first, end):
-            out[d] = grad[d] * np.conj(previous[d])
+def _multiply(x: Any, out: Any) -> None:
+    for d in range(out.shape[0]):
+        out[d] *= x[d]
+
+
+# Rows are written one at a time: with more, LLVM would have to compare too many pointers before it
+# may use vector registers, and gives up.
+
+
+@kernel()
+def _advance(decay: Any, state: Any, value: Any, out: Any) -> None:
+    for d in range(out.shape[0]):
+        out[d] = decay[d] * state[d] + value[d]
+
+
+@kernel()
+def _advance_back(decay: Any, later: Any, grad: Any, out: Any) -> None:
+    for d in range(out.shape[0]):
+        out[d] = np.conj(decay[d]) * later[d] + grad[d]
+
+
+@kernel()
+def _product(grad: Any, x: Any, out: Any) -> None:
+    for d in range(out.shape[0]):
+        out[d] = grad[d] * np.conj(x[d])
+
+
+@kernel()
+def _add_product(grad: Any, x: Any, out: Any) -> None:
+    for d in range(out.shape[0]):
+        out[d] += grad[d] * np.conj(x[d])

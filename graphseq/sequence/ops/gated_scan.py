@@ -86,11 +86,10 @@ def gated_scan(
     dtype, shape = compute_dtype(decay, value), (batch, channels)
     before = check_state(where, state, shape, shape, dtype, value.device)
     parts = decay.to(dtype), value.to(dtype), before.value, before.decay
-    with torch.autocast(value.device.type, enabled=False):
-        if use_numba(where, backend, value):
-            out, last, product = _Scan.apply(*parts, mask, True)
-        else:
-            out, last, product = _masked(*parts, mask)
+    if use_numba(where, backend, value):
+        out, last, product = _Scan.apply(*parts, mask, True)
+    else:
+        out, last, product = _masked(*parts, mask)
     if value.is_complex() or not dtype.is_complex:
         out = out.to(value.dtype)
     return out, AffineState(product, last)
@@ -144,11 +143,12 @@ class _Scan(torch.autograd.Function):
         compiled: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         if compiled:
-            value = plain(value)
-            out, last, total = torch.empty_like(value), plain(before).clone(), product.clone()
+            value, start = plain(value), plain(before)
+            out, last, total = map(torch.empty_like, (value, start, start))
+            total.copy_(product)
             forward_pass(
                 array(plain(decay)), array(value), array(mask_or_nothing(mask)), _groups(value),
-                last.numpy(), total.numpy(), out.numpy(), work=value.numel(),
+                array(start), out.numpy(), last.numpy(), total.numpy(), work=value.numel(),
             )  # fmt: skip
         else:
             out, last, total = lockstep(decay, value, before)
@@ -166,16 +166,16 @@ class _Scan(torch.autograd.Function):
         decay, out, before, mask = ctx.saved_tensors
         if not ctx.compiled:
             return *lockstep_gradients(decay, out, before, grad, grad_last), None, None, None
-        carry, grad_value = plain(grad_last).clone(), torch.empty_like(out)
-        inside = array(mask_or_nothing(mask))
+        decay, before, grad, grad_last = map(plain, (decay, before, grad, grad_last))
         shape = out.shape[0], decay.shape[1], out.shape[2]
         grad_decay = out.new_zeros(shape) if shape[1] == 1 else out.new_empty(shape)
+        grad_value, grad_before = torch.empty_like(out), torch.empty_like(before)
         backward_pass(
-            array(plain(decay)), array(out), array(plain(before)), inside, _groups(out),
-            array(plain(grad)), carry.numpy(), grad_decay.numpy(), grad_value.numpy(),
-            work=2 * out.numel(),
+            array(decay), array(out), array(before), array(mask_or_nothing(mask)), _groups(out),
+            array(grad), array(grad_last), grad_decay.numpy(), grad_value.numpy(),
+            grad_before.numpy(), work=2 * out.numel(),
         )  # fmt: skip
-        return grad_decay.sum_to_size(decay.shape), grad_value, carry, None, None, None
+        return grad_decay.sum_to_size(decay.shape), grad_value, grad_before, None, None, None
 
 
 def _groups(x: Tensor) -> int:

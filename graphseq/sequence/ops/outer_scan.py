@@ -22,6 +22,9 @@ which are products of matrices. Backwards, with G the gradient of S' and g_i tha
 
 Kept are q, k, v, the decays and the states between chunks, T/C of them; the rest is computed anew.
 
+Source: Katharopoulos et al., "Transformers are RNNs", 2020, arXiv:2006.16236; Dao and Gu,
+"Transformers are SSMs", 2024, arXiv:2405.21060.
+
 ========  ===========  ==================
 symbol    variable     shape
 ========  ===========  ==================
@@ -109,8 +112,10 @@ def outer_scan(
     before = check_state(where, state, *shapes, dtype, q.device)
     q, k, wide_v = q.to(dtype), k.to(dtype), v.to(dtype)
     log_decay = None if log_decay is None else log_decay.to(dtype)
+    compiled = use_numba(where, backend, q)
     with torch.autocast(q.device.type, enabled=False):
-        if use_numba(where, backend, q):
+        if compiled:
+            # Inside an autograd.Function, parameters ask for gradients where nothing is recorded.
             keep = torch.is_grad_enabled()
             y, last = _Compiled.apply(q, k, wide_v, log_decay, before.value, mask, keep)
         else:
@@ -150,7 +155,7 @@ class _Compiled(torch.autograd.Function):
         keep: bool,
     ) -> tuple[Tensor, Tensor]:
         q, k, v = plain(q), plain(k), plain(v)
-        decay = None if log_decay is None else log_decay.exp()
+        decay = None if log_decay is None else plain(log_decay).exp()
         keep = keep and any(ctx.needs_input_grad)
         (batch, time, heads, wide), high = q.shape, v.shape[3]
         slots = _num_chunks(time) + 1 if keep else 2
@@ -192,7 +197,7 @@ def _arrays(
     q: Tensor, k: Tensor, v: Tensor, decay: Tensor | None, mask: Tensor | None
 ) -> tuple[Any, ...]:
     """The arguments that both passes begin with; without rows there are no decays, no mask."""
-    decay = q.new_empty(0, 0, 0) if decay is None else plain(decay)
+    decay = q.new_empty(0, 0, 0) if decay is None else decay
     return array(q), array(k), array(v), array(decay), array(mask_or_nothing(mask))
 
 

@@ -31,18 +31,27 @@ def _fill(distances: Any, begin: Any, source: Any, city: Any, near: Any, table: 
             near[k, j] = distances[k + 1, j + 1]
         table[0, k] = distances[0, k + 1]
     for row in range(1, table.shape[0]):
+        # Two cities before j at a time, which halves the reads and writes of the row.
         first, last = begin[row], begin[row + 1]
-        # Four paths at a time stay in registers while the last city before j varies.
-        for j in range(0, table.shape[1], 4):
-            a, b, c, d = np.inf, np.inf, np.inf, np.inf
-            for p in range(first, last):
-                path, k = flat[source[p]], city[p]
-                a = min(a, path + near[k, j])
-                b = min(b, path + near[k, j + 1])
-                c = min(c, path + near[k, j + 2])
-                d = min(d, path + near[k, j + 3])
-            table[row, j], table[row, j + 1] = a, b
-            table[row, j + 2], table[row, j + 3] = c, d
+        alone = (last - first) % 2
+        _start(table[row], alone == 1, flat[source[first]], near[city[first]])
+        for p in range(first + alone, last, 2):
+            one, other = flat[source[p]], flat[source[p + 1]]
+            _shorten(table[row], one, near[city[p]], other, near[city[p + 1]])
+
+
+@kernel()
+def _start(row: Any, use: Any, path: Any, near: Any) -> None:
+    for j in range(row.shape[0]):
+        row[j] = path + near[j] if use else np.inf
+
+
+@kernel()
+def _shorten(row: Any, one: Any, near_one: Any, other: Any, near_other: Any) -> None:
+    for j in range(row.shape[0]):
+        x, y = one + near_one[j], other + near_other[j]
+        x = x if x < y else y
+        row[j] = x if x < row[j] else row[j]
 
 
 @kernel()

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from graphseq.sequence.ops import AffineState, gated_scan, merge_affine, naive
+from graphseq.sequence.ops.backend import Backend
 
 DTYPES = [torch.float64, torch.complex128]
 TIMES = [1, 2, 63, 64, 65, 130]
 
 
 @pytest.fixture(params=["numba", "torch"])
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    chosen: Backend = request.param
+    return chosen
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def assert_close(got: list[Tensor], expected: list[Tensor], tolerance: float = 1
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("time", TIMES)
-def test_equals_the_recurrence(backend: str, time: int, dtype: torch.dtype) -> None:
+def test_equals_the_recurrence(backend: Backend, time: int, dtype: torch.dtype) -> None:
     parts = inputs(time, dtype=dtype)
     assert_close(results(lambda *x: scan(*x, backend=backend), parts), results(by_steps, parts))
 
@@ -84,7 +86,7 @@ def test_equals_the_recurrence(backend: str, time: int, dtype: torch.dtype) -> N
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 65, 5), (3, 1, 5), (1, 1, 5), (5,)])
 def test_a_decay_that_does_not_depend_on_all(
-    backend: str, shape: tuple[int, ...], dtype: torch.dtype
+    backend: Backend, shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
     parts = inputs(65, dtype=dtype)
     parts[0] = draw(shape, 9, dtype, 0.5)
@@ -101,7 +103,7 @@ def test_every_width_in_parallel(channels: int, always_parallel: None) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(2, 4, 2), (2,)])
-def test_gradcheck(backend: str, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+def test_gradcheck(backend: Backend, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     parts = [draw(shape, 0, dtype), draw((2, 4, 2), 1, dtype), draw((2, 2), 2, dtype)]
     mask = torch.tensor([[True, False, True, True], [False, True, False, False]])
     parts = [part.requires_grad_() for part in parts]
@@ -109,13 +111,13 @@ def test_gradcheck(backend: str, dtype: torch.dtype, shape: tuple[int, ...]) -> 
     torch.autograd.gradcheck(lambda *x: scan(*x, mask=mask, backend=backend), parts)
 
 
-def test_a_real_decay_of_complex_values(backend: str) -> None:
+def test_a_real_decay_of_complex_values(backend: Backend) -> None:
     parts = inputs(20, dtype=torch.complex128)
     parts[0] = draw((3, 20, 5), scale=0.5)
     assert_close(results(lambda *x: scan(*x, backend=backend), parts), results(by_steps, parts))
 
 
-def test_a_complex_decay_makes_complex_states(backend: str) -> None:
+def test_a_complex_decay_makes_complex_states(backend: Backend) -> None:
     decay, value = draw((5,), dtype=torch.complex64, scale=0.5), draw((3, 9, 5)).float()
     out, state = gated_scan(decay, value, backend=backend)
     assert {out.dtype, state.value.dtype, state.decay.dtype} == {torch.complex64}
@@ -123,7 +125,7 @@ def test_a_complex_decay_makes_complex_states(backend: str) -> None:
     torch.testing.assert_close(out, expected)
 
 
-def test_lazy_conjugates_and_strides(backend: str) -> None:
+def test_lazy_conjugates_and_strides(backend: Backend) -> None:
     parts = [part.mT for part in inputs(12, 3, 5, torch.complex128)[:2]]  # [3, 5, 12]
     parts.append(draw((3, 12), 2, torch.complex128))
     parts = [part.conj() for part in parts]
@@ -131,7 +133,7 @@ def test_lazy_conjugates_and_strides(backend: str) -> None:
     assert_close(got, results(lambda *x: by_steps(*(y.conj() for y in x)), parts))
 
 
-def test_nothing_read_changes_nothing(backend: str) -> None:
+def test_nothing_read_changes_nothing(backend: Backend) -> None:
     parts = inputs(0)
     out, last, *grads = results(lambda *x: scan(*x, backend=backend), parts)
     assert out.shape == (3, 0, 5)
@@ -140,7 +142,7 @@ def test_nothing_read_changes_nothing(backend: str) -> None:
 
 
 @pytest.mark.parametrize(("batch", "channels"), [(0, 3), (2, 0)])
-def test_empty_dimensions(backend: str, batch: int, channels: int) -> None:
+def test_empty_dimensions(backend: Backend, batch: int, channels: int) -> None:
     parts = inputs(5, batch, channels)
     out, last, *grads = results(lambda *x: scan(*x, backend=backend), parts)
     assert out.shape == (batch, 5, channels)
@@ -148,7 +150,7 @@ def test_empty_dimensions(backend: str, batch: int, channels: int) -> None:
     assert [g.shape for g in grads] == [p.shape for p in parts]
 
 
-def test_no_state_is_a_state_of_zeros(backend: str) -> None:
+def test_no_state_is_a_state_of_zeros(backend: Backend) -> None:
     decay, value, before = inputs(30)
     out, last = gated_scan(decay, value, backend=backend)
     expected = scan(decay, value, torch.zeros_like(before), backend=backend)
@@ -159,10 +161,11 @@ def test_no_state_is_a_state_of_zeros(backend: str) -> None:
 @given(st.integers(0, 10_000), st.lists(st.integers(0, 90), max_size=3))
 def test_in_pieces_is_at_once(seed: int, cuts: list[int]) -> None:
     parts = inputs(90, 2, 3, seed=seed)
-    for backend in ("numba", "torch"):
+    backends: list[Backend] = ["numba", "torch"]
+    for backend in backends:
 
         def in_pieces(
-            decay: Tensor, value: Tensor, before: Tensor, backend: str = backend
+            decay: Tensor, value: Tensor, before: Tensor, backend: Backend = backend
         ) -> tuple[Tensor, Tensor]:
             state, outputs = AffineState(torch.ones_like(before), before), []
             for begin, end in itertools.pairwise([0, *sorted(cuts), 90]):
@@ -176,7 +179,7 @@ def test_in_pieces_is_at_once(seed: int, cuts: list[int]) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_states_of_segments_merge(backend: str, dtype: torch.dtype) -> None:
+def test_states_of_segments_merge(backend: Backend, dtype: torch.dtype) -> None:
     decay, value, _ = inputs(100, dtype=dtype)
     decay[decay == 0] = 0.5  # or there is nothing left of the product
     _, whole = gated_scan(decay, value, backend=backend)
@@ -190,7 +193,7 @@ def test_states_of_segments_merge(backend: str, dtype: torch.dtype) -> None:
         torch.testing.assert_close(tuple(state), tuple(expected), rtol=1e-11, atol=1e-11)
 
 
-def test_the_product_of_decays(backend: str) -> None:
+def test_the_product_of_decays(backend: Backend) -> None:
     value, mask = draw((2, 50, 3)), draw((2, 50), 5) > 0
     for shape in ((2, 50, 3), (1, 1, 3), (3,)):
         decay = draw(shape, 7).cos().requires_grad_()
@@ -202,7 +205,7 @@ def test_the_product_of_decays(backend: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 65, 5), (5,)])
-def test_masked_steps_are_left_out(backend: str, shape: tuple[int, ...]) -> None:
+def test_masked_steps_are_left_out(backend: Backend, shape: tuple[int, ...]) -> None:
     parts = inputs(65)
     parts[0] = draw(shape, 4, scale=0.7)
     mask = draw((3, 65), 8) > 0
@@ -227,7 +230,7 @@ def test_masked_steps_are_left_out(backend: str, shape: tuple[int, ...]) -> None
     assert not got[0][~mask].any()
 
 
-def test_what_is_masked_may_be_anything(backend: str) -> None:
+def test_what_is_masked_may_be_anything(backend: Backend) -> None:
     decay, value, before = inputs(20)
     mask = torch.arange(20).expand(3, 20) % 3 > 0
     expected = results(lambda *x: scan(*x, mask=mask, backend=backend), [decay, value, before])
@@ -236,7 +239,7 @@ def test_what_is_masked_may_be_anything(backend: str) -> None:
     assert_close(got, expected)
 
 
-def test_a_decay_of_0_forgets_and_of_1_adds_up(backend: str) -> None:
+def test_a_decay_of_0_forgets_and_of_1_adds_up(backend: Backend) -> None:
     value = draw((2, 70, 3))
     out, _ = gated_scan(torch.zeros(3), value, backend=backend)
     assert torch.equal(out, value)
@@ -244,7 +247,7 @@ def test_a_decay_of_0_forgets_and_of_1_adds_up(backend: str) -> None:
     torch.testing.assert_close(out, value.cumsum(1))
 
 
-def test_products_beyond_all_numbers_do_not_matter_to_a_state_of_0(backend: str) -> None:
+def test_products_beyond_all_numbers_do_not_matter_to_a_state_of_0(backend: Backend) -> None:
     value = torch.zeros(1, 100, 2, dtype=torch.float64)
     value[:, -1] = 1
     out, _ = gated_scan(torch.full((2,), 1e30, dtype=torch.float64), value, backend=backend)
@@ -252,7 +255,7 @@ def test_products_beyond_all_numbers_do_not_matter_to_a_state_of_0(backend: str)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
-def test_float32_is_near_float64(backend: str, dtype: torch.dtype) -> None:
+def test_float32_is_near_float64(backend: Backend, dtype: torch.dtype) -> None:
     parts = inputs(2048, 2, 4, dtype)
     if not dtype.is_complex:
         parts[0] = parts[0].tanh()
@@ -265,7 +268,7 @@ def test_float32_is_near_float64(backend: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_computed_in_float32(backend: str, dtype: torch.dtype) -> None:
+def test_half_precision_is_computed_in_float32(backend: Backend, dtype: torch.dtype) -> None:
     decay, value, before = (part.to(dtype) for part in inputs(130))
     exact, last = scan(decay.float(), value.float(), before.float(), backend=backend)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -304,7 +307,7 @@ def test_many_threads_at_once(always_parallel: None) -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 64, 8), (8,)])
-def test_keeps_decays_and_states_only(backend: str, shape: tuple[int, ...]) -> None:
+def test_keeps_decays_and_states_only(backend: Backend, shape: tuple[int, ...]) -> None:
     kept: list[Tensor] = []
     decay, value = draw(shape).requires_grad_(), draw((2, 64, 8), 1).requires_grad_()
 
@@ -318,7 +321,7 @@ def test_keeps_decays_and_states_only(backend: str, shape: tuple[int, ...]) -> N
     assert numbers <= value.numel() + decay.numel() + 2 * 8
 
 
-def test_inputs_that_need_no_gradient_get_none(backend: str) -> None:
+def test_inputs_that_need_no_gradient_get_none(backend: Backend) -> None:
     decay, value, before = inputs(9)
     value.requires_grad_()
     scan(decay, value, before, backend=backend)[0].sum().backward()
@@ -326,7 +329,7 @@ def test_inputs_that_need_no_gradient_get_none(backend: str) -> None:
     assert decay.grad is None
 
 
-def test_inputs_are_left_as_they_are(backend: str) -> None:
+def test_inputs_are_left_as_they_are(backend: Backend) -> None:
     parts = inputs(20)
     copies = [part.clone() for part in parts]
     scan(*parts, backend=backend)

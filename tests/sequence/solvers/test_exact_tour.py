@@ -167,8 +167,8 @@ def test_violated_sets_are_the_light_cuts() -> None:
     for member in sets:
         assert weight[member[first] != member[second]].sum() < 2
     # a circle has none, two circles are found at once
-    ring = np.arange(6)
-    assert len(violated_sets(6, *np.sort([ring, (ring + 1) % 6], axis=0), np.ones(6))) == 0
+    ends = np.sort([np.arange(6), (np.arange(6) + 1) % 6], axis=0)
+    assert len(violated_sets(6, ends[0], ends[1], np.ones(6))) == 0
     apart = violated_sets(6, first, second, (weight == 1) * 1.0)
     assert apart.tolist() == [[False, False, False, True, True, True]]
 
