@@ -1,4 +1,4 @@
-"""Associative recall (MQAR): which mixers look up what they have read, at equal size.
+"""Associative recall (MQAR): which mixers look up what they have read, at equal width.
 
 A sequence shows K pairs of a key and a value and then asks for the values of the keys, one at a
 time. The model is that of the comparison: two layers, no MLP, width d, state of n numbers per

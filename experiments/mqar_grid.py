@@ -1,9 +1,10 @@
 """The whole grid of the comparison on associative recall, for a GPU.
 
 Four lengths, widths d from 64 to 512, states n from 32 to 256 and four learning rates for each
-mixer: ``graphseq train mqar_grid_ssd --device cuda`` trains all 256 cells (asked again, those that
-are not finished), ``graphseq train mqar_grid_ssd-length64-hidden_channels64-state_size64-lr0.01``
-one of them. The paper takes the best of the four rates.
+mixer: ``graphseq train mqar_grid_ssd --device cuda`` trains all 256 cells (with ``--resume``,
+those that are not finished), and
+``graphseq train mqar_grid_ssd-length64-hidden_channels64-state_size64-lr0.01`` one of them. The
+paper takes the best of the four rates.
 """
 
 from functools import partial
@@ -71,6 +72,7 @@ def grid(name: str, mixer: Any, state: str | None, positions: bool) -> Experimen
             weight_decay=0.1,
             schedule="cosine",
             batch_size=512 // half,
+            max_norm=None,
             epochs=64,
             solved=0.99,
         ),

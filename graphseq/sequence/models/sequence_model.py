@@ -151,6 +151,7 @@ class SequenceModel(nn.Module):
         Returns:
             The answer, and the state after each sequence's last step.
         """
+        self._check_asked(x, asked, targets)
         hidden, state = self.encode(x, state, lengths=lengths)  # [B, T, D]
         if self.readout != "all":
             hidden = self._summary(hidden, lengths)  # [B, D]
@@ -278,6 +279,24 @@ class SequenceModel(nn.Module):
                 f"{type(self).__name__}: x has shape {tuple(x.shape)} and dtype {x.dtype}, "
                 f"expected {want}"
             )
+
+    def _check_asked(self, x: Tensor, asked: Tensor | None, targets: Tensor | None) -> None:
+        name = type(self).__name__
+        for word, given in (("asked", asked), ("targets", targets)):
+            if given is None:
+                continue
+            if self.readout != "all":
+                raise ValueError(
+                    f"{name}: {word} needs an answer at every position, but readout is "
+                    f"{self.readout}; build the model with readout='all'"
+                )
+            if given.shape != x.shape[:2]:
+                raise ValueError(
+                    f"{name}: {word} has shape {tuple(given.shape)}, expected "
+                    f"{list(x.shape[:2])}, one for each position"
+                )
+        if asked is not None and asked.dtype != torch.bool:
+            raise ValueError(f"{name}: asked has dtype {asked.dtype}; pass booleans")
 
     def _require_streaming(self) -> None:
         if not self.streams:

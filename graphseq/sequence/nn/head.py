@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from graphseq.sequence.nn.mixer import at_least_float32, no_autocast
+
 
 class Head(nn.Module):
     """A linear layer, one tied to the embedding, or an adaptive softmax.
@@ -48,12 +50,15 @@ class Head(nn.Module):
         if targets is not None:
             flat, wanted = hidden.flatten(0, -2), targets.flatten()
             if self.adaptive is not None:
-                return -self.adaptive(flat, wanted).output.view(targets.shape)
+                with no_autocast(flat):
+                    return -self.adaptive(at_least_float32(flat), wanted).output.view(targets.shape)
             assert self.linear is not None
             losses = F.cross_entropy(self.linear(flat), wanted, reduction="none")
             return losses.view(targets.shape)
         if self.adaptive is not None:
             flat = hidden.flatten(0, -2)
-            return self.adaptive.log_prob(flat).view(*hidden.shape[:-1], -1)
+            with no_autocast(flat):
+                scores = self.adaptive.log_prob(at_least_float32(flat))
+            return scores.view(*hidden.shape[:-1], self.adaptive.n_classes)
         assert self.linear is not None
         return self.linear(hidden)

@@ -79,6 +79,11 @@ class NextTokenPrediction(Task):
         positive(name, num_streams=num_streams, chunk_length=chunk_length)
         if steps_per_epoch is not None:
             positive(name, steps_per_epoch=steps_per_epoch)
+        if not getattr(model, "streams", True):
+            raise ValueError(
+                f"{name}: {type(model).__name__} does not stream, so it hears the tokens that it "
+                "is to predict; pass a causal model that answers at every position"
+            )
         self.model, self.data = model, data
         self.plan = Optimization(name, lr, weight_decay, schedule, decay)
         self.num_streams, self.chunk_length, self.carry_state = (
@@ -151,4 +156,5 @@ class NextTokenPrediction(Task):
         if tensors is not None:
             rows = next(iter(tensors.values())).shape[0]
             model: Any = self.model
-            self.state = model.init_state(rows).with_tensors(tensors)
+            device = next(self.model.parameters()).device
+            self.state = model.init_state(rows).with_tensors(tensors).to(device)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import nn
 from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LRScheduler
+from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, LRScheduler
 
 Schedule = Literal["constant", "cosine", "exponential"]
 
@@ -55,7 +55,12 @@ class Optimization:
     def scheduler(self, optimizer: Optimizer, epochs: int) -> Sequence[LRScheduler]:
         """What changes the rate after each epoch."""
         if self.schedule == "cosine":
-            return [CosineAnnealingLR(optimizer, T_max=max(epochs, 1))]
+            # A closed form, of which a checkpoint keeps nothing: resumed with more epochs, the rate
+            # is that of the longer run.
+            last = max(epochs, 1)
+            return [
+                LambdaLR(optimizer, lambda e: (1 + math.cos(math.pi * min(e, last) / last)) / 2)
+            ]
         return [ExponentialLR(optimizer, self.decay)] if self.schedule == "exponential" else []
 
 

@@ -247,3 +247,13 @@ def test_foreign_states_and_inputs_are_refused() -> None:
         model.step(tokens(), model.init_state(3))
     with pytest.raises(ValueError, match="readout is mean"):
         build(readout="mean").stream()
+
+
+def test_what_is_asked_is_checked() -> None:
+    model, x = build(), tokens()
+    with pytest.raises(ValueError, match=r"asked has dtype torch\.int64; pass booleans"):
+        model(x, asked=torch.ones_like(x))
+    with pytest.raises(ValueError, match=r"targets has shape \(3, 8\), expected \[3, 9\]"):
+        model(x, targets=x[:, 1:])
+    with pytest.raises(ValueError, match="asked needs an answer at every position"):
+        build(readout="last")(x, asked=x > 2)

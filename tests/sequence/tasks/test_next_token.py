@@ -142,3 +142,14 @@ def test_resumed_is_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_wrong_arguments(arguments: dict[str, object], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         task(**arguments)
+
+
+def test_a_model_that_reads_both_ways_is_refused() -> None:
+    both = Recurrent(V, num_tokens=V, hidden_channels=8, bidirectional=True)
+    with pytest.raises(ValueError, match="Recurrent does not stream, so it hears the tokens"):
+        NextTokenPrediction(both, text())
+
+
+def test_adaptive_softmax_in_half_precision() -> None:
+    result = fit(task("adaptive"), Budget(epochs=1), precision="bf16-mixed", progress=False)
+    assert math.isfinite(result.metrics["test/ppl"])
