@@ -63,7 +63,7 @@ def recall(prefix: str, name: str) -> Experiment:
             lr=lr,
             weight_decay=0.1,
             schedule="cosine",
-            batch_size=batch_size,
+            batch_size=batch_size // 2 if mixer is QuasiLSTM else batch_size,  # as in the paper
             epochs=16,
             solved=0.99,
         ),
